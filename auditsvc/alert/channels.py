@@ -1,42 +1,41 @@
 """The ways to send an alert: a program, sendmail(8), an HTTP endpoint, the journal.
 
-Each sends one message within `seconds`, or raises AlertError. No shell is used, and a program
-gets its own session, so that all of it can be ended.
+Each sends one message within `seconds`, or raises AlertError. No shell is used, and all that a
+program has started ends with it.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from auditsvc.alert.message import Message
 from auditsvc.errors import AlertError, JournalError
 from auditsvc.forward.send import Channel, Full
 from auditsvc.forward.wire import joined
 from auditsvc.host.http_post import post
-from auditsvc.host.processes import end_session
+from auditsvc.host.processes import end_below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from auditsvc.config import AlertSettings
 
+log = structlog.get_logger()
+
 Send = Callable[[Message], None]
 
 SECONDS: Final = 10.0
-_EXECUTE: Final = """\
-import os, signal, sys
-for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(ignored, signal.SIG_DFL)
-signal.pthread_sigmask(signal.SIG_SETMASK, ())
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-"""The service blocks the signals that it waits for, and a program inherits that: timeout(1), or
-a shell's kill, would end nothing. Popen cannot undo it, except by Python code after fork(2).
-Python itself ignores two signals."""
+_MOST: Final = 4096
+_SUPERVISOR: Final = (sys.executable, "-I", "-m", "auditsvc.alert.supervisor")
+_MORE_SECONDS: Final = 15.0
+"""For the supervisor to begin, to end what does not end, and to say so."""
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -60,30 +59,57 @@ def run(
     text: bytes,
     variables: Mapping[str, str],
     seconds: float = SECONDS,
+    more: float = _MORE_SECONDS,
 ) -> None:
-    """Run a program with the text on its standard input; AlertError unless it ends with 0."""
+    """Run a program with the text on its standard input; AlertError unless it ends with 0.
+
+    All that it has started has ended then (`auditsvc.alert.supervisor`).
+    """
+    name = command[0]
+    reads, writes = os.pipe()
+    with open(reads, "rb") as report:  # noqa: PTH123 - a descriptor
+        try:
+            process = subprocess.Popen(
+                [*_SUPERVISOR, str(seconds), str(writes), *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={"PATH": _PATH, **variables},
+                cwd="/",
+                start_new_session=True,
+                pass_fds=(writes,),
+            )
+        except OSError as error:
+            raise AlertError(f"alert: {name}: {error.strerror}", "correct it") from error
+        finally:
+            os.close(writes)
+        with process:
+            try:
+                process.communicate(text, timeout=seconds + more)
+            except subprocess.TimeoutExpired:
+                end_below(process.pid, more)
+                process.kill()
+                raise AlertError(f"alert: {name} hinders its supervisor") from None
+            _judge(name, report.read(_MOST), seconds)
+
+
+def _judge(name: str, line: bytes, seconds: float) -> None:
+    """Take what the supervisor says; AlertError unless the program has ended with 0."""
     try:
-        Path(command[0]).stat()  # what executes it could say only that it failed
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _EXECUTE, *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={"PATH": _PATH, **variables},
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise AlertError(f"alert: {command[0]}: {error.strerror}", "correct it") from error
-    try:
-        process.communicate(text, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise AlertError(f"alert: {command[0]} has not ended within {seconds:g} s") from None
-    finally:
-        end_session(process.pid)  # and what it has started
-        process.wait()
-    if process.returncode:
-        raise AlertError(f"alert: {command[0]} has ended with status {process.returncode}")
+        facts = json.loads(line)
+    except ValueError:
+        raise AlertError(f"alert: {name} has ended its supervisor") from None
+    if why := facts.get("refused"):
+        raise AlertError(f"alert: {name}: {why}", "correct it")
+    if stay := facts["stay"]:
+        log.error("processes cannot be ended", of=name, processes=stay)
+    if left := facts["left"]:
+        log.warning("what a program has left was ended", program=name, processes=left)
+    status = facts["status"]
+    if status is None:
+        raise AlertError(f"alert: {name} has not ended within {seconds:g} s")
+    if status:
+        raise AlertError(f"alert: {name} has ended with status {status}")
 
 
 def post_json(url: str, text: bytes, seconds: float = SECONDS) -> None:

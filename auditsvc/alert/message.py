@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _MOST: Final = 500
 """Characters of a text; it may hold what another program has said."""
@@ -23,6 +23,17 @@ class Message:
     text: str
     host: str
     at: float
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, object]) -> Message | None:
+        """Make it from the facts of `asdict`; None if these are of something else."""
+        cause, state, text, host = (
+            str(facts.get(name, "")) for name in ("cause", "state", "text", "host")
+        )
+        at = facts.get("at")
+        if not (cause and state and isinstance(at, int | float)):
+            return None
+        return cls(cause, state, text, host, at)
 
     @property
     def line(self) -> str:

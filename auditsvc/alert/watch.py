@@ -5,7 +5,8 @@
 
 If the facts are not noted any more, the main thread stands still: that is an alert too
 (`watchdog`). Which alerts are active is in the runtime directory, so that a restart neither
-tells them again nor forgets to tell their end.
+tells them again nor forgets to tell their end; what was not sent yet is there too, and is sent by
+the next run (again, if this one was killed before it had noted that it was).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,7 +25,12 @@ from auditsvc.alert.sender import Sender
 from auditsvc.alert.transitions import Facts, Transitions
 from auditsvc.errors import of_system
 from auditsvc.host.files import replace_file
-from auditsvc.runtime.active_alerts import NAME, active_alerts
+from auditsvc.runtime.active_alerts import (
+    NAME,
+    active_alerts,
+    remember_unsent,
+    unsent_alerts,
+)
 
 if TYPE_CHECKING:
     from auditsvc.alert.transitions import Change
@@ -52,6 +58,7 @@ class AlertWatch(threading.Thread):
         self._stopping = threading.Event()
         self._file_problem = ""
         self._sender = Sender(channels(settings.alert))
+        self._unsent: list[Message] = []
         self._transitions = Transitions(
             quiet=settings.alert.quiet,
             store_away=settings.alert.store_away,
@@ -72,8 +79,11 @@ class AlertWatch(threading.Thread):
     def run(self) -> None:
         """Look once a second."""
         self._sender.start()
+        for message in self._left_unsent():
+            self._sender.offer(message)
         while not self._stopping.wait(_TICK):
             self.look(time.monotonic())
+            self._remember_unsent()
 
     def finish(self) -> None:
         """End; alerts that are active stay so for the next run."""
@@ -82,6 +92,7 @@ class AlertWatch(threading.Thread):
             self.join(_LAST_SECONDS)
             self.look(time.monotonic())
             self._sender.finish(_LAST_SECONDS)
+            self._remember_unsent()
 
     def look(self, now: float) -> None:
         """See what begins and what is over, and have it sent."""
@@ -114,6 +125,26 @@ class AlertWatch(threading.Thread):
             return active_alerts(self._settings.runtime_directory)
         except OSError:
             return {}
+
+    def _left_unsent(self) -> list[Message]:
+        """Give what an earlier run has not sent."""
+        try:
+            found = unsent_alerts(self._settings.runtime_directory)
+        except OSError:
+            return []
+        self._unsent = [each for each in map(Message.from_facts, found) if each is not None]
+        return self._unsent
+
+    def _remember_unsent(self) -> None:
+        unsent = self._sender.unsent
+        if unsent == self._unsent:
+            return
+        try:
+            remember_unsent(self._settings.runtime_directory, [asdict(each) for each in unsent])
+        except OSError as error:
+            self._file_problem = of_system(error)
+        else:
+            self._unsent = unsent
 
     def _remember(self) -> None:
         active = {cause.value: text for cause, text in self._transitions.active.items()}

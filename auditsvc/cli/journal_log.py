@@ -2,13 +2,16 @@
 
     facts of structlog -> one datagram; if it cannot be sent at once, one JSON line on stderr
 
-The socket never waits: a service that waits for its log would stop collecting. libsystemd is not
-used, as it waits with the interpreter's lock held (auditsvc.forward.process).
+Nothing waits: a service that waits for its log would stop collecting. stderr is journald's too, so
+if it does not take the line either, the entry is dropped, and the next one says how many were
+(`entries_lost`). libsystemd is not used, as it waits with the interpreter's lock held
+(auditsvc.forward.process).
 """
 
 from __future__ import annotations
 
 import re
+import select
 import socket
 import sys
 from typing import Any, Final
@@ -30,6 +33,9 @@ _PRIORITIES: Final = {
 _NOT_NAME: Final = re.compile(r"[^A-Z0-9_]")
 _OWN: Final = ("event", "level", "timestamp")
 """Facts that have a field of journald."""
+_MOST: Final = 2000
+"""Characters of a text on stderr: so a line fits into what is free of a stream socket that the
+kernel calls writable, three quarters of its buffer (unix_writable, net/unix/af_unix.c)."""
 
 
 class JournalLogger:
@@ -37,6 +43,7 @@ class JournalLogger:
 
     def __init__(self, *_: object) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._lost = 0
 
     def __getattr__(self, name: str) -> Any:
         """Give the method of a level."""
@@ -45,11 +52,18 @@ class JournalLogger:
         return self._log
 
     def _log(self, **facts: Any) -> None:
+        if self._lost:
+            facts["entries_lost"] = self._lost
         try:
             self._socket.sendto(entry(facts), str(journald.SOCKET))
         except OSError:
-            sys.stderr.write(f"{to_json(facts, ascii_only=True)}\n")
+            if not select.select((), (sys.stderr,), (), 0)[1]:
+                self._lost += 1
+                return
+            short = {k: v[:_MOST] if isinstance(v, str) else v for k, v in facts.items()}
+            sys.stderr.write(f"{to_json(short, ascii_only=True)}\n")
             sys.stderr.flush()
+        self._lost = 0
 
 
 def entry(facts: dict[str, Any]) -> bytes:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
+WITH_HOST: Final = (schema.syscall.name, schema.event.name)
+"""Tables whose rows say of which host they are; others have an event's."""
 _CALLER: Final = "LEFT JOIN context c ON c.id = {0}.context"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.evidence.compare import DAY, day_of, ids_of, number
 from auditsvc.evidence.extra_rows import extra_events
-from auditsvc.evidence.host_rows import events_of
+from auditsvc.evidence.host_rows import WITH_HOST, events_of
 from auditsvc.evidence.seal import NO_DAY
 from auditsvc.evidence.spool_batches import batches, decoder_of
 from auditsvc.evidence.store_facts import count_own
@@ -77,11 +77,13 @@ class RowCounts:
             open_day = seal.open_day
         named = 0
         for (table, day), count in sorted(count_own(connection, facts, others).items()):
-            if facts.sharing and day in facts.pruned:
-                continue  # it may be going, a table at a time
+            more = count - expected[table, day]
+            # It may be going, a table at a time, and rows beside an event do not say whose they
+            # are. But retention adds no event.
+            if facts.sharing and day in facts.pruned and (more < 0 or table not in WITH_HOST):
+                continue
             if day <= open_day or day in moved or facts.old.touch(*ids_of(day)):
                 continue
-            more = count - expected[table, day]
             if named < NAMED and (more > 0 or (more < 0 and facts.foreign)):
                 named += self._name_extra(connection, table, day, more, others)
 

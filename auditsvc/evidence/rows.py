@@ -45,7 +45,7 @@ from auditsvc.store.migrate import check_schema
 from auditsvc.store.partitions import date_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from sqlalchemy import Connection
 
@@ -157,12 +157,17 @@ class RowCheck:
         return facts
 
     def _believed(self, facts: StoreFacts, pruned: dict[int, int]) -> dict[int, int]:
-        """Give the days, of those that the store says were pruned, that were announced."""
+        """Give the days, of those that the store says were pruned, that may have been."""
         # Read after what the store says: a day is announced before it goes.
         said = pruned_days.announced(self._spool.directory, facts.identity)
-        if said is None or facts.sharing:  # other hosts prune a shared store
+        if said is None:
             return pruned
-        return {day: events for day, events in pruned.items() if day in said or not events}
+        if not facts.sharing:
+            return {day: events for day, events in pruned.items() if day in said}
+        # Other hosts prune a shared store, but nobody a day that has not come.
+        last = int(time.time()) // DAY + 1
+        facts.unsaid |= {day for day in pruned.keys() - said if day <= last}
+        return {day: events for day, events in pruned.items() if day in said or day <= last}
 
     @contextmanager
     def _now(self) -> Iterator[Connection]:
@@ -252,6 +257,14 @@ class RowCheck:
             sealed = SealedRows(self._database, self._report, start.seal, facts, elsewhere)
             sealed.compare(connection, lines.known, lines.apart_days)
         self._findings.add_all(wrong_ledger(facts, lines.counted, is_whole=start.is_beginning))
+        self._note_what_is_missing(facts, lines)
+
+    def _note_what_is_missing(self, facts: StoreFacts, lines: LineCheck) -> None:
+        if facts.unsaid:
+            self._report.notes.append(
+                f"events of {_dates(facts.unsaid)} were deleted, as the store says: no retention of"
+                " this host did, another one's may have"
+            )
         if lines.pruned:
             events = counted(lines.pruned, "event")
             self._report.notes.append(f"{events} were deleted by retention, as the store says")
@@ -337,3 +350,17 @@ class RowCheck:
         if not is_told or not given <= own or {None, *own} & {*facts.sharing.values()}:
             return None
         return hosts_but(connection, own)
+
+
+def _dates(days: Collection[int]) -> str:
+    """Give days as dates, those that follow each other as one period."""
+    periods: list[list[int]] = []
+    for day in sorted(days):
+        if periods and periods[-1][1] == day - 1:
+            periods[-1][1] = day
+        else:
+            periods.append([day, day])
+    return ", ".join(
+        date_of(first) if first == last else f"{date_of(first)} to {date_of(last)}"
+        for first, last in periods
+    )

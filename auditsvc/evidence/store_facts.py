@@ -63,6 +63,9 @@ class StoreFacts:
     """Number and digest of the last manifest of its archive; empty if it has none."""
     pruned: dict[int, int] = field(default_factory=dict)
     """Events that retention deleted, by day."""
+    unsaid: frozenset[int] = frozenset()
+    """Of these days the ones that no program of this host said it deleted: another host of the
+    store may have."""
 
     def believe(
         self, ranges: Sequence[tuple[int, int, int | None]], old: Sequence[tuple[int, int]]
@@ -127,8 +130,11 @@ def keep_days(connection: Connection) -> None:
 
 
 def pruned_in(connection: Connection) -> dict[int, int]:
-    """Give how many events retention deleted, by day, as the store says."""
-    found = connection.execute(sql("SELECT day, events FROM pruned_day"))
+    """Give how many events retention deleted, by day, as the store says.
+
+    Not the days of which only raw lines went: whose events are gone there, nobody deleted.
+    """
+    found = connection.execute(sql("SELECT day, events FROM pruned_day WHERE events <> 0"))
     return {int(each[0]): int(each[1]) for each in found}
 
 

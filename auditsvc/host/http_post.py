@@ -33,8 +33,12 @@ def _answer(url: str, text: bytes, seconds: float) -> int:
     late.start()
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request("POST", path, text, {"Content-Type": "application/json"})
-        status = connection.getresponse().status
+        # A name may have several addresses, each with a timeout of its own, and TLS another one:
+        # the time may be over, and the timer with it, before there is a socket that it can cut.
+        connection.connect()
+        if not is_late.is_set():
+            connection.request("POST", path, text, {"Content-Type": "application/json"})
+            status = connection.getresponse().status
         if is_late.is_set():
             raise TimeoutError(f"no answer within {seconds:g} s")
         return status
@@ -46,5 +50,5 @@ def _answer(url: str, text: bytes, seconds: float) -> int:
 def _cut(connection: http.client.HTTPConnection, is_late: threading.Event) -> None:
     """End a request that takes too long."""
     is_late.set()
-    with suppress(OSError, AttributeError):  # not connected yet: the connection's own timeout
+    with suppress(OSError, AttributeError):  # not connected yet: looked at when it is
         connection.sock.shutdown(2)

@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -31,6 +32,7 @@ _PR_SET_PDEATHSIG: Final = 1  # include/uapi/linux/prctl.h
 _PR_SET_NAME: Final = 15
 _UNIT: Final = re.compile(r"[^/]+\.(?:service|scope|socket|mount|swap)")
 _TRIES: Final = 5
+_PAUSE: Final = 0.01
 
 
 class Stat(NamedTuple):
@@ -302,17 +304,39 @@ def has_ended(pid: int) -> bool:
     return not alive(pid) if stat is None else stat.state in _ENDED
 
 
-def end_session(session: int) -> None:
-    """Kill the processes of a session, in whatever group: timeout(1) makes one of its own.
+def below(root: int) -> dict[int, int]:
+    """Give the processes below one that have not ended, each with its start in clock ticks."""
+    found = {}
+    for pid in pids():
+        with suppress(PermissionError):
+            if (stat := _stat(f"/proc/{pid}/stat")) is not None:
+                found[pid] = stat
+    children: dict[int, list[int]] = {}
+    for pid, stat in found.items():
+        children.setdefault(stat.ppid, []).append(pid)
+    ticks, waiting = {}, [root]
+    while waiting:
+        for pid in children.pop(waiting.pop(), ()):
+            waiting.append(pid)
+            if found[pid].state not in _ENDED:
+                ticks[pid] = found[pid].ticks
+    return ticks
 
-    One that begins meanwhile is killed, too; who has left for a session of his own is not.
+
+def end_below(root: int, seconds: float) -> int:
+    """Kill all processes below one, in whatever group or session, until there is none.
+
+    Gives how many are still there after so many seconds: one that waits for a disk cannot be
+    killed, and of those that begin others faster than they are killed some remain.
     """
-    ended: set[int] = set()
-    for _ in range(_TRIES):
-        found = {pid for pid in pids() if pid not in ended and _end_in(session, pid)}
-        if not found:
-            return
-        ended |= found
+    ends = time.monotonic() + seconds
+    while there := below(root):
+        for pid, ticks in there.items():
+            _kill(pid, ticks)
+        if time.monotonic() > ends:
+            return len(there)
+        time.sleep(_PAUSE)
+    return 0
 
 
 def pids() -> list[int]:
@@ -320,22 +344,19 @@ def pids() -> list[int]:
     return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]  # noqa: PTH208 - names alone
 
 
-def _end_in(session: int, pid: int) -> bool:
-    """Kill a process if it is of a session; gives whether it is."""
+def _kill(pid: int, ticks: int) -> None:
+    """Kill the process of this pid that began then; nothing if it has ended."""
     try:
-        if os.getsid(pid) != session:
-            return False
         process = os.pidfd_open(pid)
-    except OSError:  # it has ended
-        return False
-    try:
-        if is_same := os.getsid(pid) == session:  # it may be another one by now
-            signal.pidfd_send_signal(process, signal.SIGKILL)
     except OSError:
-        return False
+        return
+    try:
+        if started(pid) == ticks:  # else the pid is another one's by now
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+    except OSError:  # it has ended, or is not ours to kill
+        return
     finally:
         os.close(process)
-    return is_same
 
 
 def set_name(name: str) -> None:

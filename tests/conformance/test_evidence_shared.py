@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fixtures.collected import DAY, drop, load
 from fixtures.evidence import Run
 from fixtures.evidence_host import Host
 from fixtures.logs import call
 from fixtures.logs import load as load_log
 from fixtures.store_changes import FORGED, change
+from sqlalchemy import select, update
 
+from auditsvc.config import RetentionSettings
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.evidence import rows as row_check
+from auditsvc.evidence.compare import key_of
+from auditsvc.evidence.head import parse_head, signature_of
+from auditsvc.evidence.pruned_days import announce
 from auditsvc.evidence.stored import StoreSide, stored_heads
+from auditsvc.retention.job import Job
 from auditsvc.spool.identity import source_name
-from auditsvc.store import open_store
+from auditsvc.store import open_store, schema
 from auditsvc.store.database import reading
 from auditsvc.store.databases import open_database
+from auditsvc.store.schema import FACTS
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
@@ -267,3 +281,125 @@ def test_one_head_is_stored_where_none_are_to_be_kept(alone, tmp_path):
     assert alone.found() == []
     with reading(open_database(alone.url)) as connection:
         assert [each.host for each in stored_heads(connection, two.run.notary._spool)] == ["two"]
+
+
+SECOND: Final = f"id >> {SERIAL_BITS}"
+FIRST_DAY: Final = DAY // 86400
+OF_FIRST: Final = f"({SECOND}) / 86400 = {FIRST_DAY} AND id IN ({{0}})"
+CALLS: Final = (
+    "SELECT s.id FROM syscall s JOIN context c ON c.id = s.context JOIN host h ON h.id = c.host"
+    " WHERE h.name = 'one'"
+)
+SAYS_SO: Final = f"INSERT INTO pruned_day VALUES ({FIRST_DAY}, 5, 0, 1)"
+BEHIND_RETENTION: Final = {
+    "nothing is gone": [],
+    "a result is changed": [
+        f"UPDATE syscall SET exit = exit + 7 WHERE {OF_FIRST.format(CALLS)}",
+    ],
+    "an event is invented": [INVENTED.format("one")],
+    "all is gone": [
+        f"DELETE FROM {table.name} WHERE ({key_of(table)} >> {SERIAL_BITS}) / 86400 = {FIRST_DAY}"
+        for table in FACTS
+    ],
+}
+"""What is done to a day of which the store says that retention deleted it."""
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "lines"])
+@pytest.mark.parametrize("what", BEHIND_RETENTION)
+def test_a_day_that_another_host_may_have_pruned(url, tmp_path, what, sealed):
+    """What is altered or invented is found; what is gone may be retention's, and is named."""
+    hosts = [Host(tmp_path, name, url) for name in ("one", "two")]
+    for host in hosts:
+        host.fill([0, 1])
+    one = hosts[0]
+    one.look()
+    if sealed:
+        assert drop(one.run, url, one.spool, 2, host="one") == []
+        one.look()
+    change(url, *BEHIND_RETENTION[what], SAYS_SO)
+    report = one.verify()
+    found = [each.what for each in report.findings]
+    notes = " ".join(report.notes)
+    assert "events of 2025-06-15 were deleted, as the store says: no retention of" in notes
+    rows = [
+        each for each in found if re.search("not those that|that no segment|another exit", each)
+    ]
+    assert bool(rows) is (what in ("a result is changed", "an event is invented"))
+    if what == "all is gone":
+        assert ("rows of deleted segments on 2025-06-15 are gone" in notes) is sealed
+        assert "deleted by retention, as the store says" in notes or sealed
+
+
+def test_a_host_that_prunes_is_no_finding_for_the_others(url, tmp_path):
+    """They have lines of the day, or its digests, or both."""
+    hosts = [Host(tmp_path, name, url) for name in ("one", "two", "three")]
+    for host in hosts:
+        host.fill([0, 1])
+    for host in hosts:
+        host.look()
+    assert drop(hosts[0].run, url, hosts[0].spool, 2, host="one") == []
+    hosts[0].look()
+    with open_store(url) as store:
+        for _ in Job(
+            store.database,
+            RetentionSettings(keep="10d"),
+            now=lambda: DAY + 86400 * 11,
+            announce=partial(announce, hosts[2].spool, store.database),
+        ).steps():
+            pass
+    assert [host.found() for host in hosts] == [[], [], []]
+    notes = [" ".join(host.verify().notes) for host in hosts]
+    assert ["no retention of this host" in each for each in notes] == [True, True, False]
+
+
+@pytest.mark.one_database
+def test_nobody_prunes_a_day_that_has_not_come(url, tmp_path):
+    """Of what stands before it, no sign of a process would be looked at."""
+    hosts = [Host(tmp_path, name, url) for name in ("one", "two")]
+    for host in hosts:
+        host.fill([0])
+    hosts[0].look()
+    change(url, "INSERT INTO pruned_day VALUES (40000, 5, 0, 1)")
+    assert "5 events of 2079-07-08 were deleted, but not by retention" in hosts[0].found()
+
+
+@pytest.mark.parametrize("what", ["all is gone", "a result is changed"])
+def test_a_day_of_which_raw_lines_went_has_all_its_events(alone, what):
+    """Who prunes raw lines says no day before: so who says it of others hides no event."""
+    alone.look()
+    if what == "a result is changed":  # of deleted segments
+        assert drop(alone.run, alone.url, alone.spool, 2, host="one") == []
+        alone.look()
+    change(alone.url, f"INSERT INTO pruned_day VALUES ({FIRST_DAY}, 0, 5, 1)")
+    assert alone.found() == []
+    change(alone.url, *BEHIND_RETENTION[what])
+    report = alone.verify()
+    about = re.compile(r"event [0-9]+ of 2025-06-15|2025-06-15 are not those that were signed")
+    assert any(about.search(each.what) for each in report.findings)
+    assert "retention" not in " ".join(report.notes)
+
+
+@pytest.mark.one_database
+def test_heads_of_another_key_in_the_store_are_found_by_their_host(url, tmp_path):
+    """The others have noted which host it is, and ask no more."""
+    hosts = [Host(tmp_path, name, url) for name in ("one", "two")]
+    for host in hosts:
+        host.fill([0, 1])
+    hosts[0].look()
+    with open_store(url) as store, store.database.begin(alone=False) as connection:
+        table = schema.evidence_head
+        for row in connection.execute(select(table)).all():
+            if parse_head(row.head).host == "two":
+                key = Ed25519PrivateKey.generate()
+                public = key.public_key().public_bytes_raw().hex()
+                head = replace(parse_head(row.head), host="one", key=public)
+                forged = replace(head, signature=signature_of(head, key))
+                assert forged.is_signed()
+                here = (table.c.spool == row.spool) & (table.c.n == row.n)
+                connection.execute(update(table).where(here).values(head=forged.text()))
+    assert any("it was made anew" in each for each in hosts[1].found())
+    assert hosts[0].found() == []
+    assert hosts[0].noted() == ["two"]
+    invent(url, "one")  # whatever the heads say now
+    assert any(str(FORGED) in each for each in hosts[0].found())

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import email
 import json
+import os
 import shutil
 import signal
 import socket
 import threading
 import time
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import structlog
 from fixtures.waiting import until
 
 from auditsvc.alert import channels as ways
@@ -26,7 +29,8 @@ from auditsvc.config import load_settings
 from auditsvc.errors import AlertError, ConfigError
 from auditsvc.forward.wire import fields
 from auditsvc.host import journald as place
-from auditsvc.host.processes import parse_stat
+from auditsvc.host.processes import below, pids
+from auditsvc.runtime.active_alerts import NAME, UNSENT, unsent_alerts
 
 WELL = Facts()
 MESSAGE = Message("lost", "begin", "3 records lost\nSubject: \x1b forged \0", "h\u00f6st", 1.5)
@@ -199,27 +203,94 @@ def test_a_program_that_fails_or_hangs_is_ended_and_said(tmp_path, body, seconds
         ways.run([str(tmp_path / "none")], b"", {})
 
 
-@pytest.mark.parametrize(
-    "starts", ["sleep 600 & echo $! >&3", "timeout 600 sh -c 'echo $$ >&3; exec sleep 600'"]
-)
-def test_what_a_program_has_started_ends_with_it(tmp_path, starts):
-    """In whatever group of processes: timeout(1) makes one, as a script's own limit."""
-    out = tmp_path / "pid"
-    body = f"exec 3>{out}; ({starts}) & sleep 600"
-    for seconds in (1.0, 10.0, 60.0):  # a busy host may not have started it all in the first
-        with pytest.raises(AlertError, match="not ended"):
-            ways.run([program(tmp_path, body)], b"", {}, seconds)
-        if (told := out.exists() and out.read_text()).endswith("\n"):
+STARTS = {
+    "a process": "sleep 600 &",
+    "a group": "timeout 600 sleep 600 &",
+    "a session": "setsid sleep 600 &",
+    "an orphan in a session": "(setsid sleep 600 &)",
+    "who ignores signals": "(setsid sh -c 'trap : 1 2 3 13 14 15; read x < FIFO' &)",
+    "who is stopped": "(setsid sh -c 'kill -STOP $$' &)",
+    "who writes without end": "(setsid cat /dev/zero &)",
+    "who begins others": "(setsid sh -c 'while :; do (sleep 600 &); sleep 0.01; done' &)",
+}
+
+
+@pytest.mark.parametrize("rest", ["exec sleep 600", "exit 0", "exit 3"])
+@pytest.mark.parametrize("starts", STARTS)
+def test_what_a_program_has_started_ends_with_it(tmp_path, starts, rest):
+    """In whatever group or session, and whether the program itself hangs or has ended."""
+    os.mkfifo(tmp_path / "fifo")
+    body = f"{STARTS[starts].replace('FIFO', str(tmp_path / 'fifo'))}\n{rest}"
+    told = {"exec sleep 600": "not ended within", "exit 3": "status 3"}.get(rest, "")
+    ran = program(tmp_path, body)
+    for seconds in (0.7, 10.0, 60.0):  # on a busy host it may not have come to its end in the first
+        try:
+            ways.run([ran], b"", {"MARK": str(tmp_path)}, seconds)
+            how = ""
+        except AlertError as error:
+            how = str(error)
+        assert marked(tmp_path) == []
+        if how == told or (told and told in how):
             break
-    until(lambda: stat_of(int(told)) == b"Z")
+    else:
+        pytest.fail(how or "it ended well")
 
 
-def stat_of(pid):
-    """Give a process's state; Z if it has ended."""
-    try:
-        return parse_stat(Path(f"/proc/{pid}/stat").read_bytes()).state
-    except OSError:
-        return b"Z"
+def marked(mark):
+    """Give the processes that a program has left which got this mark."""
+    found = []
+    for pid in pids():
+        with suppress(OSError):
+            is_ours = f"MARK={mark}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+            found += [pid] if is_ours else []
+    return found
+
+
+def test_what_a_program_leaves_has_the_rest_of_its_time(tmp_path):
+    """As a sendmail that answers and then delivers."""
+    go, out = tmp_path / "go", tmp_path / "out"
+    os.mkfifo(go)
+    body = f"(setsid sh -c 'read x < {go}; echo done > {out}' &) ; exit 0"
+    writer = threading.Thread(target=go.write_text, args=("x\n",))  # waits for who reads
+    writer.start()
+    ways.run([program(tmp_path, body)], b"", {}, 60.0)
+    writer.join()
+    assert out.read_text() == "done\n"
+
+
+@pytest.mark.parametrize(
+    ("signal_name", "why"), [("KILL", "has ended its supervisor"), ("STOP", "hinders its")]
+)
+def test_a_program_that_turns_on_its_supervisor_is_told(tmp_path, signal_name, why):
+    """It is the same user, so it can; the service goes on."""
+    body = f"kill -{signal_name} $PPID; exec sleep 600"
+    # Who ends its supervisor leaves at once, however long that takes to begin; who stops it, never.
+    seconds = {"KILL": 60.0, "STOP": 0.5}[signal_name]
+    with pytest.raises(AlertError, match=why):
+        ways.run([program(tmp_path, body)], b"", {"MARK": str(tmp_path)}, seconds, 0.5)
+    left = marked(tmp_path)
+    for pid in left:  # nobody knows it any more
+        os.kill(pid, signal.SIGKILL)
+    assert len(left) == (signal_name == "KILL")
+
+
+def test_no_descriptor_and_no_process_is_left(tmp_path):
+    """Whatever became of the program."""
+
+    def ours():
+        return len(list(Path("/proc/self/fd").iterdir())), below(os.getpid()).keys()
+
+    def tell(body, seconds):
+        with suppress(AlertError):
+            ways.run([program(tmp_path, body)], b"x" * 200_000, {}, seconds)
+
+    tell("exit 0", 5.0)
+    before = ours()
+    for body in ("exit 1", "exec sleep 60", "exec cat", "kill -9 $PPID", "exec yes", "exec <&-"):
+        tell(body, 0.5)
+    with suppress(AlertError):
+        ways.run([str(tmp_path / "none")], b"", {})
+    assert ours() == before
 
 
 def test_a_program_can_end_what_it_starts(tmp_path):
@@ -311,6 +382,23 @@ def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
             ways.post_json(f"http://127.0.0.1:{free.getsockname()[1]}/", b"")
 
 
+def test_the_time_is_for_all_addresses_of_a_name(endpoint, monkeypatch):
+    """The first one takes all of it, without an answer: the second one cannot begin anew."""
+    url, got = endpoint
+    with socket.socket() as full, socket.socket() as one, socket.socket() as two:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for each in (one, two):  # no room for a third one: the kernel answers it no more
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        places = [full.getsockname(), ("127.0.0.1", int(url.rsplit(":", 1)[1]))]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_words: found)
+        with pytest.raises(AlertError, match="no answer within"):
+            ways.post_json("http://two.example/slow", b"{}", 0.3)
+    assert got == []
+
+
 def test_the_journal_gets_an_entry(tmp_path, monkeypatch):
     """By its native protocol; without journald the error is said."""
     (send,) = ways.channels(load_settings(alert={"journal": True}).alert)
@@ -344,6 +432,72 @@ def test_nobody_waits_for_a_channel_that_hangs():
     go.set()
     sender.finish(60)
     assert sent == [0.0, *map(float, range(4, MOST + 4))]
+
+
+def test_no_alert_is_lost_without_a_word():
+    """What no channel took, what was given up, and what waits at the end is in the log."""
+    go, begun = threading.Event(), threading.Event()
+
+    def hang(_):
+        begun.set()
+        go.wait(60)
+        raise AlertError("alert: no answer")
+
+    sender = Sender([hang], pause=0)
+    with structlog.testing.capture_logs() as logged:
+        sender.start()
+        for n in range(MOST + 2):
+            sender.offer(replace(MESSAGE, text=str(n)))
+            begun.wait(60)  # it hangs with the first one
+        sender.finish(0)
+        told = [(each["alert"].rsplit(" ", 1)[1], each["why"]) for each in logged]
+        rest = [(str(n), "the service has ended") for n in (0, *range(2, MOST + 2))]
+        assert told == [("1", "too many wait for a channel"), *rest]
+        logged.clear()
+        go.set()
+        sender.join(60)
+    assert (logged[0]["alert"], logged[0]["why"]) == (
+        "auditsvc on höst: lost begin: 0",
+        "alert: no answer",
+    )
+
+
+def test_the_next_run_sends_what_this_one_did_not(tmp_path, monkeypatch):
+    """Also if this one was killed: what waits is in the runtime directory."""
+    go, sent = threading.Event(), []
+
+    def send(message):
+        go.wait(60)
+        sent.append((message.cause, message.state, message.text))
+
+    monkeypatch.setattr(watching, "channels", lambda _: [send])
+    settings = load_settings(runtime_directory=tmp_path)
+    killed = AlertWatch(settings, crashes=0)
+    killed.note(Facts(space="96 %", lost=3))
+    killed.start()
+    until(lambda: len(unsent_alerts(tmp_path)) == 2)
+    go.set()
+    again = AlertWatch(settings, crashes=0)
+    killed.finish()
+    del sent[:]
+    (tmp_path / UNSENT).write_text(json.dumps([asdict(MESSAGE), {"cause": 1}, 5]))
+    again.start()
+    until(lambda: sent)
+    assert sent == [(MESSAGE.cause, MESSAGE.state, MESSAGE.text)]
+    until(lambda: not unsent_alerts(tmp_path))
+    again.finish()
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("text", ["", "[" * 200_000, "5", '{"a": 1}', '[{"at": 1}]', "\0"])
+def test_what_we_did_not_write_is_no_alert(tmp_path, text):
+    """Whatever stands in the files of the runtime directory, the service begins."""
+    for name in (NAME, UNSENT):
+        (tmp_path / name).write_text(text)
+    watch = AlertWatch(load_settings(runtime_directory=tmp_path), crashes=0)
+    watch.start()
+    watch.finish()
+    assert not watch.is_alive()
 
 
 def test_a_channel_that_fails_is_tried_again_and_does_not_hinder_others():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
+from contextlib import suppress
 
 import pytest
 import structlog
@@ -62,6 +64,26 @@ def test_nothing_waits_for_journald(journald, capfd):
     place.SOCKET.unlink()
     log.warning("away")
     assert json.loads(capfd.readouterr().err)["event"] == "away"
+
+
+def test_nothing_waits_for_a_journald_that_takes_no_line_either(journald, monkeypatch):
+    """Nor does its stream: entries are lost then, and that is said."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(ours.fileno(), "w", closefd=False) as stream:
+        ours.setblocking(False)  # who waited for it would wait for ever
+        monkeypatch.setattr(sys, "stderr", stream)
+        log = structlog.get_logger()
+        for number in range(5000):  # some MB, more than both hold
+            log.warning(" ".join(("message", str(number))), why="x" * 3000)
+        taken = 0
+        journald.setblocking(False)
+        with suppress(BlockingIOError):
+            while received(journald):
+                taken += 1
+        log.warning("goes on")
+        said = received(journald)
+    assert said["AUDITSVC_LOG_EVENT"] == "goes on"
+    assert 0 < int(said["AUDITSVC_LOG_ENTRIES_LOST"]) < 5000 - taken
 
 
 def test_a_repeated_message_is_limited():
