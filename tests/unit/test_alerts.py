@@ -223,7 +223,7 @@ def test_what_a_program_has_started_ends_with_it(tmp_path, starts, rest):
     body = f"{STARTS[starts].replace('FIFO', str(tmp_path / 'fifo'))}\n{rest}"
     told = {"exec sleep 600": "not ended within", "exit 3": "status 3"}.get(rest, "")
     ran = program(tmp_path, body)
-    for seconds in (0.7, 10.0, 60.0):  # on a busy host it may not have come to its end in the first
+    for seconds in (0.3, 2.0, 60.0):  # on a busy host it may not have come to its end in the first
         try:
             ways.run([ran], b"", {"MARK": str(tmp_path)}, seconds)
             how = ""
