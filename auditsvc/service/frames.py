@@ -57,8 +57,14 @@ class Frames:
             end = _LENGTH.size + length
             if len(self._rest) < end:
                 return
-            yield bytes(self._rest[_LENGTH.size : end])
+            frame = bytes(self._rest[_LENGTH.size : end])
             del self._rest[:end]
+            yield frame
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no bytes of a further frame are here."""
+        return not self._rest
 
 
 class Channel:
@@ -88,6 +94,7 @@ class Channel:
         passed = -1
         try:
             while True:
+                is_begun = passed >= 0  # the frame that it came with
                 try:
                     data, numbers, _, _ = socket.recv_fds(
                         self._socket, _PIECE, 1, socket.MSG_CMSG_CLOEXEC
@@ -101,8 +108,13 @@ class Channel:
                     passed = numbers[0]
                 if not data:
                     return
+                # The kernel gives several frames at once to who is late, and none behind one with
+                # a descriptor (unix_stream_read_generic): that is the last that begins here.
                 for content in self._frames.feed(data):
-                    given, passed = passed, -1
+                    given = -1
+                    if is_begun or self._frames.is_empty:
+                        given, passed = passed, -1
+                    is_begun = False
                     yield Message(content, given)
         finally:
             close_passed(passed)

@@ -14,7 +14,7 @@ from fixtures.repeats import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.service.frames import MOST, Channel, Frames, ProtocolError
+from auditsvc.service.frames import MOST, Channel, Frames, ProtocolError, close_passed
 from auditsvc.service.loader_reports import MOST_IDS, State, parse_report
 
 STATE = State(
@@ -159,4 +159,32 @@ def test_descriptors_that_nobody_asked_for_are_closed():
         list(Channel(ours))
     sender.join()
     assert open_descriptors() == before - 1  # theirs
+    ours.close()
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+@pytest.mark.parametrize("length", [10, 100_000])
+def test_a_descriptor_is_that_of_the_message_it_was_sent_with(before, length):
+    """However late they are read: the kernel gives several messages at once then."""
+    ours, theirs = socket.socketpair()
+    sending, receiving = Channel(theirs), Channel(ours)
+
+    def send():
+        for _ in range(before):
+            sending.send({"kind": "state"})
+        with Path("/dev/null").open("rb") as file:
+            sending.send({"kind": "opened", "text": "x" * length}, file.fileno())
+        sending.send({"kind": "state"})
+        sending.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    if length < 1000:  # what has no room in the socket is sent when it is read
+        sender.join()
+    got = []
+    for each in receiving:
+        got.append((json.loads(each.content)["kind"], each.descriptor >= 0))
+        close_passed(each.descriptor)
+    sender.join()
+    assert got == [*[("state", False)] * before, ("opened", True), ("state", False)]
     ours.close()
