@@ -137,9 +137,18 @@ class Paths:
         each = " OFFSET 0" if self._dialect.own_tables else ""
         of_it = f"paths.event_id = syscalls.event_id AND {relative}{each}"
         few = callers.calls_if_few(number, self._dialect)
-        yield f"(event_id IN ({few}) AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))"  # noqa: S608 - as above
+        yield f"({self._is_one_of(few)} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))"  # noqa: S608 - as above
         named = self.of_names(relative).view
-        yield f"event_id IN ({callers.calls_among_if_many(number, self._dialect, named)})"
+        yield self._is_one_of(callers.calls_among_if_many(number, self._dialect, named))
+
+    def _is_one_of(self, ids: str) -> str:
+        """Write that a call is one of these, which are found first.
+
+        Of a list PostgreSQL does not know how long it is, and it may join that to all calls.
+        """
+        if self._dialect.own_tables:
+            return f"event_id = ANY (ARRAY({ids}))"
+        return f"event_id IN ({ids})"
 
     def _in_views(
         self,

@@ -11,7 +11,8 @@ from fixtures.logs import SECOND, call, load, opening, record, rows
 from fixtures.repeats import pairs
 
 from auditsvc.search import few_callers, select, slices
-from auditsvc.search.dialect import dialect_of
+from auditsvc.search.criteria import Criteria
+from auditsvc.search.dialect import POSTGRESQL, dialect_of
 from auditsvc.search.pace import Pace
 from auditsvc.search.select import found_events
 from auditsvc.search.statement import Page, statement
@@ -180,6 +181,15 @@ def test_a_result_of_a_common_call_is_not_looked_up_call_by_call(
 
     *_, last = slices.slices(criteria, dialect_of(sqlite), ask)
     assert ("likelihood(event_id" in last) == wide
+
+
+def test_postgres_has_the_calls_in_a_folder_before_it_looks_for_others():
+    """Of a list of unknown length it may read all calls to join it: 12 s of ten million events."""
+    sql = statement(Criteria(path="/home"), POSTGRESQL)
+    found = re.findall(
+        r"event_id (= ANY|IN) \((?:ARRAY\()?SELECT (?:o\.)?event_id FROM \(SELECT 1", sql
+    )
+    assert found == ["= ANY", "= ANY"]
 
 
 def test_events_of_a_file_are_found_by_it(tmp_path):
