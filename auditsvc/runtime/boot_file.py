@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from auditsvc.errors import AuditsvcError
 from auditsvc.host.files import read_file, replace_file
 from auditsvc.rule import Rule
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,7 +57,7 @@ def recall(path: Path) -> dict[str, Any] | None:
     DamagedError if its content is not valid, AuditsvcError if it cannot be read.
     """
     try:
-        values = json.loads(read_file(path))
+        values = parse_json(read_file(path))
         boot = values.pop("boot")
     except (FileNotFoundError, NotADirectoryError):
         return None
