@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from contextlib import suppress
 
 import pytest
@@ -11,8 +13,16 @@ from auditsvc.config import load_settings
 from auditsvc.coverage import history
 from auditsvc.errors import AuditsvcError, ConfigError
 from auditsvc.evidence.seal import parse_seal
-from auditsvc.runtime import boot_file, forward_state, service_state, verify_results
+from auditsvc.guard.sanctioned import Sanctioned
+from auditsvc.runtime import (
+    boot_file,
+    forward_state,
+    service_state,
+    switch_requests,
+    verify_results,
+)
 from auditsvc.runtime.active_alerts import NAME, UNSENT, active_alerts, unsent_alerts
+from auditsvc.runtime.boot_file import LOADED, PROBES, SWITCH
 from auditsvc.value_text import parse_json
 
 DEEP = "[" * 100_000
@@ -74,6 +84,58 @@ def test_a_state_whose_process_cannot_be(tmp_path, pid):
         (tmp_path / name).write_text("{" + values + "}")
         (tmp_path / name).chmod(0o600)
         assert read(tmp_path) is None
+
+
+def _link(path):
+    path.symlink_to("/etc/passwd")
+
+
+def _socket(path):
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def _second_name(path):
+    other = path.with_name(f"second-{path.name}")
+    other.write_text("{}")
+    path.hardlink_to(other)
+
+
+def _writable(path):
+    path.write_text("{}")
+    path.chmod(0o666)
+
+
+KINDS = {
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
+    "a link": _link,
+    "a socket": _socket,
+    "a file with two names": _second_name,
+    "a file that others may write": _writable,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_of_ours_ends_no_service(tmp_path, kind):
+    """It looks at these twice a second; the loader's process, the same user, can put it there."""
+    for name in ("verified.json", LOADED, SWITCH, PROBES):
+        KINDS[kind](tmp_path / name)
+    assert verify_results.ResultWatch(tmp_path).new() is None
+    assert switch_requests.Watch(tmp_path).new() == []
+    assert switch_requests.wanted_on(tmp_path)
+    sanctioned = Sanctioned(tmp_path)
+    assert sanctioned.probed() == ()
+    assert not sanctioned.loads().rules
+
+
+@pytest.mark.parametrize("value", ["5", "[1]", '"word"', "null"])
+def test_settings_of_a_load_that_are_none(tmp_path, value):
+    """The guard goes on without them."""
+    sanctioned, file = Sanctioned(tmp_path), tmp_path / LOADED
+    file.write_text(f'{{"boot": "{boot_file.boot_id()}", "load": 7, "settings": {value}}}')
+    file.chmod(0o600)
+    assert sanctioned.loads().settings == {}
 
 
 def test_settings_that_are_nested_too_deep(tmp_path, monkeypatch):
