@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import isfinite, isnan
@@ -98,6 +99,25 @@ def _time(value: datetime) -> str:
         except OverflowError:  # in the first or last year that Python knows
             return str(value)
     return value.isoformat(sep=" ", timespec="milliseconds")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read a JSON document of which we trust that it is one; ValueError if it is not sound.
+
+    That is also: a name twice, a number that no float can hold, too many levels or digits.
+    """
+    try:
+        return _DECODER.decode(text if isinstance(text, str) else text.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def parse_toml(text: bytes) -> dict[str, Any]:
+    """Read a TOML document; ValueError (TOMLDecodeError, UnicodeDecodeError) if it is not sound."""
+    try:
+        return tomllib.loads(text.decode())
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("it is nested too deep") from None
 
 
 def read_json(text: str | bytes) -> Any:

@@ -11,7 +11,6 @@ order.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import select
@@ -27,6 +26,7 @@ from auditsvc.host.file_locks import is_flocked
 from auditsvc.host.files import make_folder, read_file
 from auditsvc.kernel.netlink import ControlSocket
 from auditsvc.spool.segments import segment_path, segments
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -116,7 +116,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def _facts(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(read_file(folder / FACTS)))
+        return dict(parse_json(read_file(folder / FACTS)))
     except (OSError, ValueError):
         return {}
 

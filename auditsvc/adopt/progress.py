@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.host.files import make_folder, open_file, read_file, replace_file
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ def load(state: Path) -> Progress:
     """Read it from the state directory; AuditsvcError if it is damaged or may not be read."""
     path = state / FOLDER / "state.json"
     try:
-        values = json.loads(read_file(path))
+        values = parse_json(read_file(path))
         bridges = [Bridge(**each) for each in values.pop("bridges")]
         return Progress(**values, bridges=bridges)
     except (FileNotFoundError, NotADirectoryError):

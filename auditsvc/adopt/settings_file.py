@@ -16,6 +16,7 @@ from auditsvc.adopt.plan_line import as_toml
 from auditsvc.config import setting_names
 from auditsvc.errors import AuditsvcError, ConfigError, of_system
 from auditsvc.host.files import read_file, replace_file
+from auditsvc.value_text import parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,7 @@ only if it was named."""
 def found_settings(path: Path) -> dict[str, Any]:
     """Give the settings of a file, by full name; none if it is not there. ConfigError."""
     try:
-        values = tomllib.loads(read_file(path).decode())
+        values = parse_toml(read_file(path))
     except FileNotFoundError:
         return {}
     except OSError as error:

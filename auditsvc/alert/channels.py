@@ -6,7 +6,6 @@ program has started ends with it.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from auditsvc.forward.send import Channel, Full
 from auditsvc.forward.wire import joined
 from auditsvc.host.http_post import post
 from auditsvc.host.processes import end_below
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,7 +96,7 @@ def run(
 def _judge(name: str, line: bytes, seconds: float) -> None:
     """Take what the supervisor says; AlertError unless the program has ended with 0."""
     try:
-        facts = json.loads(line)
+        facts = parse_json(line)
     except ValueError:
         raise AlertError(f"alert: {name} has ended its supervisor") from None
     if why := facts.get("refused"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from pathlib import Path
 from typing import Final
 
 from auditsvc.errors import ConfigError
 from auditsvc.host.files import open_file
+from auditsvc.value_text import parse_toml
 
 _KEYS: Final = {"access_key": True, "secret_key": True, "session_token": False}
 _MOST: Final = 1 << 14
@@ -26,7 +26,7 @@ def keys_of(path: Path | None, credential: str, setting: str) -> dict[str, str]:
     else:
         text, shown = _private(path, setting), str(path)
     try:
-        found = tomllib.loads(text.decode())
+        found = parse_toml(text)
     except ValueError as error:
         raise ConfigError(f"{shown} is not TOML", _form()) from error
     missing = [name for name, needed in _KEYS.items() if needed and name not in found]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import re
 import socket
@@ -58,6 +57,7 @@ from auditsvc.config.sections import (
 )
 from auditsvc.errors import ConfigError, plain
 from auditsvc.host.files import read_file
+from auditsvc.value_text import parse_json, parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -112,7 +112,7 @@ class _File(TomlConfigSettingsSource):
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return tomllib.loads(read_file(file).decode())
+    return parse_toml(read_file(file))
 
 
 class Settings(BaseSettings):
@@ -251,7 +251,7 @@ def read_settings(**overrides: Any) -> Settings | list[ConfigError]:
     except ValidationError as error:
         # A name outside the sections is told above.
         return errors + [_explained(each, file) for each in error.errors() if not _is_top(each)]
-    except SettingsError as error:
+    except (SettingsError, RecursionError) as error:  # the second one: too many levels
         return [*errors, _unread(error)]
     return errors or made
 
@@ -324,7 +324,7 @@ def _explained(found: ErrorDetails, file: Path | None) -> ConfigError:
     )
 
 
-def _unread(error: SettingsError) -> ConfigError:
+def _unread(error: Exception) -> ConfigError:
     """Name the variable that is to have JSON, as one of a list or of a section, and has none."""
     wanted_of = dict(_json_variables(Settings, ""))
     for given in sorted(os.environ):
@@ -332,7 +332,7 @@ def _unread(error: SettingsError) -> ConfigError:
         if wanted is None:
             continue
         try:
-            json.loads(os.environ[given])
+            parse_json(os.environ[given])
         except ValueError:
             return ConfigError(f"variable {given}: it must be {wanted}, in JSON", "correct it")
     return ConfigError(f"a setting cannot be read: {error}", "correct it")

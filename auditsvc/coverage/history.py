@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from auditsvc.errors import AuditsvcError
 from auditsvc.host.files import read_file, replace_file
 from auditsvc.rule import Action, FilterList, fields
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -335,7 +336,7 @@ def load(directory: Path) -> Periods:
     """
     fresh, path = no_history(), directory / _NAME
     try:
-        values = json.loads(read_file(path))
+        values = parse_json(read_file(path))
         values["spans"] = [_read_span(*each) for each in values["spans"]]
         values["pending"] = [_read_look(each) for each in values["pending"]]
         values["silent"] = [(int(tid), int(ticks)) for tid, ticks in values["silent"]]

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from auditsvc.errors import EvidenceError
 from auditsvc.evidence.key_file import newest
 from auditsvc.host.files import read_file
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,7 +204,7 @@ def _signed(content: bytes) -> Signed:
     """Read which head was signed last; an older program's file does not say it."""
     line = content[: content.index(b"\n") + 1] if b"\n" in content else content
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         return Signed(int(values["n"]), str(values["digest"]))
     except (ValueError, KeyError, TypeError):
         return Signed()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.row_digest import BITS, Sum
 from auditsvc.host.files import read_file, replace_file
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +78,7 @@ def digest_of(text: str) -> str:
 
 def parse_seal(text: str) -> Seal:
     """Read what `Seal.text` gave; ValueError, KeyError or TypeError if it is another text."""
-    values = json.loads(text)
+    values = parse_json(text)
     sums = {
         (str(table), int(day)): Sum(int(rows), int(digest, 16))
         for table, day, rows, digest in values["sums"]

@@ -45,6 +45,7 @@ from auditsvc.store.read.feed import Feed, Position
 from auditsvc.store.read.selection import Selection
 from auditsvc.store.schema import ledger_entry
 from auditsvc.store.schema import source as source_table
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -261,7 +262,7 @@ class Shipper:
 
     def _reached(self) -> _Reached | None:
         try:
-            return _Reached(**json.loads(read_file(self._file)))
+            return _Reached(**parse_json(read_file(self._file)))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:

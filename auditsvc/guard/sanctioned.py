@@ -99,8 +99,8 @@ class Sanctioned:
                 values.get("load"),
                 boot_file.recall_rules(path, "rules"),
                 boot_file.recall_rules(path, "wanted"),
-                values.get("settings", {}),
+                dict(values.get("settings", {})),
             )
-        except AuditsvcError as error:
+        except (AuditsvcError, TypeError, ValueError) as error:
             log.error("the rules of the last load are unknown", why=str(error))  # noqa: TRY400 - no traceback
             return _Loaded()

@@ -302,8 +302,8 @@ class Session:
     def _settings_of_loads(self, names: dict[str, int]) -> dict[str, int]:
         """Give the values that `rules load` gave to these settings."""
         try:
-            loaded = (boot_file.recall(self._loads) or {}).get("settings", {})
-        except AuditsvcError as error:
+            loaded = dict((boot_file.recall(self._loads) or {}).get("settings", {}))
+        except (AuditsvcError, TypeError, ValueError) as error:
             self.notes.append(str(error))
             return {}
         return {name: value for name, value in loaded.items() if name in names}

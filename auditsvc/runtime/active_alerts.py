@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.config import Cause
 from auditsvc.host.files import read_file, replace_file
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,17 +26,17 @@ def active_alerts(runtime_directory: Path) -> dict[Cause, str]:
     A file that is missing or that we did not write is none.
     """
     try:
-        values = json.loads(read_file(runtime_directory / NAME))
+        values = parse_json(read_file(runtime_directory / NAME))
         return {Cause(cause): str(text) for cause, text in values.items()}
-    except (FileNotFoundError, ValueError, AttributeError, RecursionError):
+    except (FileNotFoundError, ValueError, AttributeError):
         return {}
 
 
 def unsent_alerts(runtime_directory: Path) -> list[dict[str, Any]]:
     """Give what an earlier run has not sent, as `remember_unsent` got it; OSError as above."""
     try:
-        values = json.loads(read_file(runtime_directory / UNSENT))
-    except (FileNotFoundError, ValueError, RecursionError):
+        values = parse_json(read_file(runtime_directory / UNSENT))
+    except (FileNotFoundError, ValueError):
         return []
     return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
 

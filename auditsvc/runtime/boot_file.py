@@ -6,13 +6,15 @@ kept as hex of their structs.
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.errors import AuditsvcError
-from auditsvc.host.files import read_file, replace_file
+from auditsvc.errors import AuditsvcError, of_system
+from auditsvc.host.files import UnsafeError, read_file, replace_file
 from auditsvc.rule import Rule
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +33,8 @@ SWITCH: Final = "switch.json"
 PROBES: Final = "probes.json"
 """Of `on` and `off`: the rules of their probes, who adds them, and when (`notices`)."""
 
+_MOST: Final = 1 << 26
+"""Bytes; more rules than a kernel takes."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -53,14 +57,19 @@ def remember(path: Path, values: dict[str, Any]) -> None:
 def recall(path: Path) -> dict[str, Any] | None:
     """Read a file that was written since this boot; None if there is none.
 
-    DamagedError if its content is not valid, AuditsvcError if it cannot be read.
+    DamagedError if its content is not valid, or it is no file of ours: who could put that there
+    could as well have deleted it. AuditsvcError if it cannot be read.
     """
     try:
-        values = json.loads(read_file(path))
+        values = parse_json(read_file(path, _MOST))
         boot = values.pop("boot")
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except UnsafeError as error:
+        raise DamagedError(of_system(error, path), "delete it") from error
     except OSError as error:
+        if error.errno in {errno.EISDIR, errno.ENXIO}:
+            raise DamagedError(f"{path} is no file", "delete it") from error
         raise AuditsvcError(f"{path} cannot be read: {error.strerror}", "run as root") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DamagedError(f"{path} is damaged", "delete it") from error

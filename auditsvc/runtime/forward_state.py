@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.host.files import read_file, replace_file
 from auditsvc.host.processes import alive
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,10 +43,11 @@ def write_state(directory: Path, state: ForwardState) -> None:
 def read_state(directory: Path) -> ForwardState | None:
     """Read the state of the running forwarder; None if none runs, OSError if not permitted."""
     try:
-        state = ForwardState(**json.loads(read_file(directory / _NAME)))
-    except (FileNotFoundError, ValueError, TypeError):
+        state = ForwardState(**parse_json(read_file(directory / _NAME)))
+        is_alive = alive(state.pid)  # a killed forwarder leaves its file
+    except (FileNotFoundError, ValueError, TypeError, OverflowError):
         return None
-    return state if alive(state.pid) else None  # a killed forwarder leaves its file
+    return state if is_alive else None
 
 
 def remove_state(directory: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.host.files import read_file, replace_file
 from auditsvc.host.processes import alive
+from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,13 +84,14 @@ def read_state(directory: Path) -> ServiceState | None:
     AuditsvcError if the file may not be read.
     """
     try:
-        values = json.loads(read_file(directory / _NAME))
+        values = parse_json(read_file(directory / _NAME))
         state = ServiceState(**values)
-    except (FileNotFoundError, ValueError, TypeError):
+        is_alive = alive(state.pid)
+    except (FileNotFoundError, ValueError, TypeError, OverflowError):
         return None
     except OSError as error:
         raise AuditsvcError(f"the service's state {of_system(error)}", "run as root") from error
-    return state if alive(state.pid) else None
+    return state if is_alive else None
 
 
 def remove_state(directory: Path) -> None:

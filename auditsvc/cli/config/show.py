@@ -18,6 +18,7 @@ from auditsvc.manual.settings import Option, as_toml, list_options
 from auditsvc.render.output import wants_json, write_json
 from auditsvc.service.reload import LIVE
 from auditsvc.store.databases import shown_url
+from auditsvc.value_text import parse_toml
 
 
 def show(
@@ -115,4 +116,4 @@ def _origin(option: Option, file: dict[str, Any]) -> str:
 def _file_values() -> dict[str, Any]:
     """Read the file again: the model does not keep where a value is from."""
     file = settings_file()
-    return tomllib.loads(read_file(file).decode()) if os.path.lexists(file) else {}
+    return parse_toml(read_file(file)) if os.path.lexists(file) else {}
