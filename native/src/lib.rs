@@ -6,13 +6,17 @@
 //! `auditsvc.record.line`, `auditsvc.decode`, `auditsvc.evidence.chain` and
 //! `auditsvc.evidence.row_digest`, and one test suite tests both.
 //!
-//! `unsafe` is used only in `sys`, for system calls.
+//! `take_columns` gives rows of SQLite in the form of Arrow (`auditsvc.arrow.table`).
+//!
+//! `unsafe` is used only in `sys`, for system calls, and in `sqlite`, which SQLite calls.
 
 mod collect;
+mod columns;
 mod decode;
 mod decoder_py;
 mod evidence;
 mod output;
+mod sqlite;
 mod sys;
 
 use pyo3::prelude::*;
@@ -21,6 +25,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::collect::{Drain, Drained};
+    #[pymodule_export]
+    use crate::columns::take_columns;
     #[pymodule_export]
     use crate::decoder_py::Decoder;
     #[pymodule_export]
