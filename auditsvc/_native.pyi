@@ -175,3 +175,10 @@ class NativeBatch:
         """Make the SQLite image; the interpreter lock is released meanwhile."""
     def copy(self, table: str) -> bytes:
         """Make the COPY data of a table; empty if the table has no rows."""
+
+def take_columns(number: int) -> tuple[int, list[tuple[int, list[bytes | None]]]]:
+    """Take what SQL's `auditsvc_columns(kinds, value, ...)` made, by the number that it gave.
+
+    How many rows; for each column how many are NULL, and the buffers of an Arrow array: which are
+    not NULL (None: all), then values of 64 bits (kind `i`) or ends and bytes of texts (`t`).
+    """

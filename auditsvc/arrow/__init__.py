@@ -1,8 +1,10 @@
 """Events and answers as Apache Arrow; needs pyarrow (`pip install auditsvc[arrow]`).
 
     columns.py  the names and types of columns
-    json_rows.py  rows of a view, by the JSON that the database writes
-    numbers.py  columns of numbers, by one text that SQLite writes
+    rows.py     rows of a view, from either database
+    sqlite_rows.py   columns of SQLite's rows, by the native core
+    json_rows.py     rows of PostgreSQL, by the JSON that it writes
+    where.py    a condition with its values
     groups.py   which of some things are alike in all of some columns
     calls.py    calls as columns of their table, and what makes calls alike
     paths.py    the rows of `path` of calls, and the files that stories tell

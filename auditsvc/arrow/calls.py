@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 
 from auditsvc.arrow.columns import TIME
 from auditsvc.arrow.groups import Groups
-from auditsvc.arrow.json_rows import Where
-from auditsvc.arrow.numbers import read_numbers
+from auditsvc.arrow.sqlite_rows import read_columns
+from auditsvc.arrow.where import Where
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.views import OF_ROWS, TOLD
 from auditsvc.store.views.names import SOON
@@ -178,9 +178,9 @@ class Calls:
         contexts = pc.unique(self.context)
         low, high = pc.min(self.at).as_py(), pc.max(self.at).as_py()
         found = [
-            read_numbers(
+            read_columns(
                 self._connection,
-                ("context", "at"),
+                dict.fromkeys(("context", "at"), pa.int64()),
                 "SELECT c.id AS context, x.at FROM json_each(:contexts) k"  # noqa: S608 - ours
                 f" CROSS JOIN context c ON c.id = k.value CROSS JOIN {table} x"
                 f" WHERE x.host = c.host AND x.pid IN ({pids}) AND x.at > :low AND x.at <= :high",
@@ -279,9 +279,9 @@ def slices(connection: Connection, where: Where, size: int = 0) -> Iterator[Call
     size = size or SLICE
     scope = where
     while True:
-        rows = read_numbers(
+        rows = read_columns(
             connection,
-            _COLUMNS,
+            dict.fromkeys(_COLUMNS, pa.int64()),
             f"SELECT {', '.join(f's.{name}' for name in _COLUMNS)} FROM syscall s"  # noqa: S608 - ours
             f" WHERE {scope.on('s.id')} ORDER BY s.id LIMIT :most_calls",
             scope.given(most_calls=size),

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from auditsvc.arrow.columns import BESIDE, LISTS, field_of
-from auditsvc.arrow.json_rows import Where, columns_of
+from auditsvc.arrow.rows import columns_of
 from auditsvc.arrow.view_rows import Views
+from auditsvc.arrow.where import Where
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.errors import UsageError
 from auditsvc.store.database import reading

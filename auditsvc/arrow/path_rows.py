@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from auditsvc.arrow.call_rows import as_table, shared
 from auditsvc.arrow.calls import FILES, PART, ROWS
 from auditsvc.arrow.columns import TIME
-from auditsvc.arrow.json_rows import Where, parsed, read_rows
 from auditsvc.arrow.paths import ASKED, OF_FILE
+from auditsvc.arrow.rows import read_table
+from auditsvc.arrow.where import Where
 from auditsvc.store.views import files_of_calls, files_of_uring
 from auditsvc.store.views.dialect import SQLITE
 
@@ -96,17 +97,15 @@ def _asked(
 ) -> pa.Table:
     """Ask for columns of `files` of the rows at some places."""
     where = Where("1 = 1", {"rows": rows.named(places)})
-    found = read_rows(rows.connection, _FILES, values, where=where, order="v.asked")
     kinds = {each.name: each for each in fields}
-    return parsed(found, [kinds[name] for name in values])
+    wanted = [kinds[name] for name in values]
+    return read_table(rows.connection, _FILES, values, wanted, where=where, order="v.asked")
 
 
 def _of_uring(rows: Paths, values: Mapping[str, str], fields: Sequence[pa.Field]) -> pa.Table:
     scope = rows.calls.scope
     sql, where = files_of_uring(SQLITE, f" AND {scope.on('e.id')}"), Where("1 = 1", scope.values)
-    return parsed(
-        read_rows(rows.connection, f"({sql})", values, where=where, order="v.event_id"), fields
-    )
+    return read_table(rows.connection, f"({sql})", values, fields, where=where, order="v.event_id")
 
 
 def _table(

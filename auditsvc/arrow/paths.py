@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from auditsvc.arrow.calls import FOLDER, Calls
 from auditsvc.arrow.columns import field_of
 from auditsvc.arrow.groups import Groups
-from auditsvc.arrow.json_rows import Where, parsed, read_rows
-from auditsvc.arrow.numbers import read_numbers
+from auditsvc.arrow.rows import read_table
+from auditsvc.arrow.sqlite_rows import read_columns
+from auditsvc.arrow.where import Where
 from auditsvc.store.views import FILE_TEXT, IS_FOLDER, IS_NAMED, paths
 from auditsvc.store.views.dialect import SQLITE
 
@@ -75,9 +76,9 @@ class Paths:
         """The rows, which are read when they are first asked for."""
         if self._rows is None:
             scope = self.calls.scope
-            rows = read_numbers(
+            rows = read_columns(
                 self.connection,
-                ("event", "item", "seq", "file"),
+                dict.fromkeys(("event", "item", "seq", "file"), pa.int64()),
                 f"SELECT event, item, seq, file FROM path WHERE {scope.on('event')}"  # noqa: S608
                 " ORDER BY event, item, seq",
                 scope,
@@ -101,8 +102,7 @@ class Paths:
 
     def _asked(self, places: pa.Array) -> pa.Table:
         where = Where("1 = 1", {"rows": self.named(places)})
-        rows = read_rows(self.connection, _PATHS, _VALUES, where=where, order="v.asked")
-        return parsed(rows, _FIELDS)
+        return read_table(self.connection, _PATHS, _VALUES, _FIELDS, where=where, order="v.asked")
 
     def __len__(self) -> int:
         """Give the number of rows."""

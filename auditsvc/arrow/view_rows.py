@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from auditsvc.arrow import calls as of_calls
 from auditsvc.arrow.call_rows import call_rows
-from auditsvc.arrow.json_rows import Where, parsed, read_rows
 from auditsvc.arrow.path_rows import file_rows, path_rows
 from auditsvc.arrow.paths import Paths
+from auditsvc.arrow.rows import read_table
 from auditsvc.arrow.story_rows import story_rows
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from sqlalchemy import Connection
+
+    from auditsvc.arrow.where import Where
 
 
 class Views:
@@ -56,7 +58,7 @@ class Views:
                 return path_rows(self._slices(where), values, fields)
             if view == "files":
                 return file_rows(self._slices(where), values, fields)
-        return parsed(read_rows(self.connection, view, values, where=where, order=order), fields)
+        return read_table(self.connection, view, values, fields, where=where, order=order)
 
     def _slices(self, where: Where) -> Iterable[Paths]:
         """Give the calls with their paths; they are kept if they are few."""

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from auditsvc.archive.rows import read_where
 from auditsvc.arrow.events import Events, listed
-from auditsvc.arrow.json_rows import Where
 from auditsvc.arrow.view_rows import Views
+from auditsvc.arrow.where import Where
 from auditsvc.fleet.files import paired
 from auditsvc.fleet.schema import LISTS, OF_ALL, RECORDED, STORY, schema
 from auditsvc.store import arrivals

@@ -15,8 +15,9 @@ from auditsvc.archive.rows import read_where, stored_columns
 from auditsvc.archive.views import field, order_of
 from auditsvc.arrow import calls
 from auditsvc.arrow.columns import BESIDE, field_of
-from auditsvc.arrow.json_rows import Where, columns_of, parsed, read_rows
+from auditsvc.arrow.rows import columns_of, read_table
 from auditsvc.arrow.view_rows import Views
+from auditsvc.arrow.where import Where
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 
@@ -141,7 +142,7 @@ def _who(chance, pids, ids):
 
 def asked(connection, view, values, fields):
     """Give the rows that the view gives for each."""
-    return parsed(read_rows(connection, view, values, where=EVERY, order="event_id"), fields)
+    return read_table(connection, view, values, fields, where=EVERY, order="event_id")
 
 
 @pytest.fixture(params=[*seeds(2, 40), "cookbook"])
@@ -207,8 +208,8 @@ def test_all_files_have_the_rows_of_the_view(url, monkeypatch, view):
         order = order_of(view)
         for where, values in product((EVERY, SOME), (every, some)):
             fields = [field(view, name) for name in values]
-            rows = read_rows(connection, view, values, where=where, order=order)
-            wanted = parsed(rows, fields).to_pylist()
+            rows = read_table(connection, view, values, fields, where=where, order=order)
+            wanted = rows.to_pylist()
             assert wanted
             for size in (calls.SLICE, 60):
                 monkeypatch.setattr(calls, "SLICE", size)
