@@ -8,7 +8,7 @@
     groups.py   which of some things are alike in all of some columns
     calls.py    calls as columns of their table, and what makes calls alike
     paths.py    the rows of `path` of calls, and the files that stories tell
-    call_rows.py, path_rows.py, story_rows.py   views of calls: each value is asked but once
+    call_rows.py, path_rows.py, record_rows.py, story_rows.py   views: each value is asked but once
     view_rows.py  rows of any view
     events.py   whole events of a store, one wide row an event
     answer.py   the rows of a query

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-SLICE: Final = 16_384
+SLICE: Final = 1 << 16
 """Calls that are looked at together."""
 PLAIN: Final = {
     "event_id": "id",

@@ -151,13 +151,16 @@ def listed(
 
     `rows` have the event's id in `key` and the struct's columns; both are in the order of ids.
     """
+    parts = [rows[each.name].cast(each.type).combine_chunks() for each in kind]
+    made = pa.StructArray.from_arrays(parts, fields=kind)
+    if not len(rows):
+        return pa.ListArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), len(ids) + 1), made)
     of_event = rows[key].combine_chunks().value_counts()
     places = pc.index_in(ids, value_set=of_event.field("values"))
     counts = pc.fill_null(pc.take(of_event.field("counts"), places), 0)
     ends = pc.cast(pc.cumulative_sum(counts), pa.int32()).combine_chunks()
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
-    parts = [rows[each.name].cast(each.type).combine_chunks() for each in kind]
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=kind))
+    return pa.ListArray.from_arrays(offsets, made)
 
 
 def _between(after: int, last: int) -> Where:

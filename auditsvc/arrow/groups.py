@@ -29,9 +29,9 @@ class Groups:
             found = kinds.dictionary_encode()
             kinds, many = found.indices.cast(pa.int64()), len(found.dictionary)
         self.kinds: pa.Array = kinds
-        self.firsts: pa.Array = pc.index_in(
-            pa.array(range(min(many, count)), pa.int64()), value_set=kinds
-        ).cast(pa.int64())
+        self.firsts: pa.Array = pc.index_in(pa.arange(0, min(many, count)), value_set=kinds).cast(
+            pa.int64()
+        )
 
     def __len__(self) -> int:
         """Give the number of kinds."""

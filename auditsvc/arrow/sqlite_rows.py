@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from auditsvc.errors import StoreError
 from auditsvc.native import native_core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from types import ModuleType
 
     from sqlalchemy import Connection
@@ -28,6 +29,7 @@ _MOST: Final = 100
 _ROWS: Final = 10_000
 """Rows that are Python objects at once."""
 _KINDS: Final = {pa.int64(): "i", pa.string(): "t"}
+_TYPES: Final = {pa.int64(): int, pa.string(): str}
 _LOADED: Final = "auditsvc_columns"
 
 

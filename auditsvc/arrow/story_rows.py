@@ -140,7 +140,7 @@ class _Stories:
             [each.take(places) for each in keys],
             lambda ids: self._asked([_SENTENCE], ids),
         )[_SENTENCE]
-        every = pa.array(range(len(sentences)), pa.int64())
+        every = pa.arange(0, len(sentences))
         return pc.take(own, pc.index_in(every, value_set=places))
 
     def _asked(self, names: Sequence[str], ids: pa.Array) -> pa.Table:

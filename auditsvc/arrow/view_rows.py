@@ -17,6 +17,7 @@ from auditsvc.arrow import calls as of_calls
 from auditsvc.arrow.call_rows import call_rows
 from auditsvc.arrow.path_rows import file_rows, path_rows
 from auditsvc.arrow.paths import Paths
+from auditsvc.arrow.record_rows import record_rows
 from auditsvc.arrow.rows import read_table
 from auditsvc.arrow.story_rows import story_rows
 
@@ -58,6 +59,8 @@ class Views:
                 return path_rows(self._slices(where), values, fields)
             if view == "files":
                 return file_rows(self._slices(where), values, fields)
+            if view == "records":
+                return record_rows(self._slices(where), values, fields)
         return read_table(self.connection, view, values, fields, where=where, order=order)
 
     def _slices(self, where: Where) -> Iterable[Paths]:

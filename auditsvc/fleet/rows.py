@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from auditsvc.store.database import Database
 
-SIZE: Final = 8192
+SIZE: Final = 32_768
 """Events of a table: with fewer, more of the work is done anew for each; while one is read, the
 store keeps what is written meanwhile in its log."""
 _OTHERS: Final = 100
@@ -138,6 +138,8 @@ def _rows(
 
 
 def _only(rows: pa.Table, ids: pa.Array) -> pa.Table:
+    if not len(rows) or rows["event_id"].combine_chunks().equals(ids):
+        return rows
     is_wanted = pc.is_in(rows["event_id"], value_set=ids)
     if pc.all(is_wanted, min_count=0).as_py():  # mostly: then nothing is copied
         return rows

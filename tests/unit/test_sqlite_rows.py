@@ -1,0 +1,104 @@
+"""`auditsvc.arrow.sqlite_rows`: the native core and the driver's objects give the same columns."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, exc
+
+from auditsvc import native
+from auditsvc.arrow import sqlite_rows
+from auditsvc.arrow.sqlite_rows import read_columns
+from auditsvc.arrow.where import Where
+from auditsvc.errors import StoreError
+
+INTEGERS = st.none() | st.integers(-(1 << 63), (1 << 63) - 1)
+TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
+EVERY = Where("1 = 1")
+
+
+@pytest.fixture(params=["native", "driver"])
+def _way(request, monkeypatch):
+    """Have columns read in one way."""
+    if request.param == "native" and not native.is_built():
+        pytest.skip("the native core is not built")
+    if request.param == "driver":
+        monkeypatch.setattr(sqlite_rows, "native_core", lambda: None)
+
+
+@pytest.fixture
+def connection():
+    """Give a connection to a database in memory."""
+    with create_engine("sqlite://").connect() as connection:
+        yield connection
+
+
+def test_the_native_core_is_used_where_it_is_built(connection):
+    """It reads a row without an object of Python's."""
+    assert (sqlite_rows._loaded(connection) is not None) == native.is_built()
+
+
+@given(st.lists(st.tuples(INTEGERS, TEXTS), max_size=40))
+def test_rows_come_as_they_are(rows):
+    """Integers of 64 bits and texts of any characters, NULL among them, in both ways."""
+    for core in (native.native_core, lambda: None):
+        with pytest.MonkeyPatch.context() as patch, create_engine("sqlite://").connect() as held:
+            patch.setattr(sqlite_rows, "native_core", core)
+            held.exec_driver_sql("CREATE TABLE t (place INTEGER PRIMARY KEY, n INTEGER, word TEXT)")
+            for place, row in enumerate(rows):
+                held.exec_driver_sql("INSERT INTO t VALUES (?, ?, ?)", (place, *row))
+            kinds = {"n": pa.int64(), "word": pa.string()}
+            sql = "SELECT n, word FROM t ORDER BY place"
+            found = read_columns(held, kinds, sql, EVERY)
+            found.validate(full=True)
+            assert found.schema == pa.schema(kinds.items())
+            assert [tuple(row.values()) for row in found.to_pylist()] == rows
+
+
+@pytest.mark.usefixtures("_way")
+def test_many_columns_come_beside_each_other(connection):
+    """More than a function of SQLite's takes."""
+    names = [f"c{number}" for number in range(250)]
+    shown = ", ".join(f"{place} * n AS {name}" for place, name in enumerate(names))
+    sql = f"SELECT {shown} FROM (SELECT 1 AS n UNION ALL SELECT 2) ORDER BY n DESC"
+    found = read_columns(connection, dict.fromkeys(names, pa.int64()), sql, EVERY)
+    assert found.to_pylist() == [
+        {name: times * place for place, name in enumerate(names)} for times in (2, 1)
+    ]
+
+
+@pytest.mark.usefixtures("_way")
+def test_values_of_a_condition_are_given(connection):
+    """By their names."""
+    where = Where("n > :least", {"least": 1})
+    sql = f"SELECT n FROM (SELECT 1 AS n UNION ALL SELECT 2) WHERE {where.text}"
+    assert read_columns(connection, {"n": pa.int64()}, sql, where).to_pylist() == [{"n": 2}]
+
+
+@pytest.mark.usefixtures("_way")
+@pytest.mark.parametrize(("kind", "value"), [("int64", "'one'"), ("string", "1"), ("int64", "1.5")])
+def test_a_value_of_another_kind_is_an_error(connection, kind, value):
+    """It is never shown as something that it is not."""
+    kinds = {"n": getattr(pa, kind)()}
+    with pytest.raises((exc.OperationalError, StoreError)):
+        read_columns(connection, kinds, f"SELECT {value} AS n", EVERY)
+
+
+@pytest.mark.usefixtures("_way")
+def test_a_text_that_is_no_utf8_is_an_error(connection):
+    """As a file of another program may have it."""
+    with pytest.raises(exc.OperationalError):
+        read_columns(connection, {"n": pa.string()}, "SELECT CAST(x'ff' AS TEXT) AS n", EVERY)
+
+
+def test_views_of_a_file_cannot_use_the_function(connection):
+    """A file may be another's work."""
+    if sqlite_rows._loaded(connection) is None:
+        pytest.skip("the native core is not built")
+    connection.exec_driver_sql("CREATE VIEW v AS SELECT auditsvc_columns('i', 1) AS n")
+    with pytest.raises(exc.OperationalError, match="unsafe use"):
+        connection.exec_driver_sql("SELECT n FROM v")
+    with pytest.raises(exc.OperationalError, match="not authorized"):
+        connection.exec_driver_sql("SELECT load_extension('x')")
