@@ -79,8 +79,18 @@ def _by_driver(
 def _pages(rows: Iterator[Any], schema: pa.Schema) -> Iterator[pa.Table]:
     while page := list(islice(rows, _ROWS)):
         columns = zip(*page, strict=True)
-        arrays = [pa.array(values, each.type) for values, each in zip(columns, schema, strict=True)]
+        arrays = [_array(each, kind) for each, kind in zip(columns, schema.types, strict=True)]
         yield pa.table(arrays, schema)
+
+
+def _array(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """Give a column; Arrow itself would take 1.5 as 1."""
+    if not {type(value) for value in values} <= {_TYPES[kind], type(None)}:
+        raise StoreError(
+            f"the store has a value in a column of {kind} that is none",
+            "another program changed it: see `auditsvc verify`",
+        )
+    return pa.array(values, kind)
 
 
 def _loaded(connection: Connection) -> ModuleType | None:
