@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from auditsvc.config import Settings
     from auditsvc.store.database import Database
 
-_SIZE: Final = 8192
+_SIZE: Final = 32_768
 """Events of a step: about a second."""
 _LINES: Final = 1 << 16
 """Bytes of a spool that are looked through for a stamp."""
