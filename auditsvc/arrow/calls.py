@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,11 +64,11 @@ _PLACES: Final = f"""
         WHERE u.use <> '{PART}' OR n.place = 0"""  # noqa: S608 - ours
 """The arguments of calls that matter; of one that is several calls all."""
 _RECORDS: Final = {
-    "sockaddr": "seq, address",
-    "exec": "0, argv",
-    "record": "type, seq || ' ' || fields",
+    "sockaddr": "seq || ' ' || address",
+    "exec": "CAST(argv AS text)",
+    "record": "type || ' ' || seq || ' ' || fields",
 }
-"""The tables of a call's other records: columns that tell all of a row."""
+"""The tables of a call's other records, and what tells all of a row."""
 
 
 class Records(NamedTuple):
@@ -204,27 +204,23 @@ class Calls:
     @cached_property
     def records(self) -> Records:
         """What the calls' other records are, beside paths."""
-        within = self.within
-        found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        within, kinds = self.within, {"event": pa.int64(), "told": pa.string()}
+        told, tables = [], pa.nulls(len(self), pa.int64()).fill_null(0)
         for number, (table, columns) in enumerate(_RECORDS.items()):
-            rows = within.run(
+            rows = read_columns(
                 self._connection,
-                f"SELECT event, {columns} FROM {table} WHERE {within.text}",  # noqa: S608 - ours
+                kinds,
+                f"SELECT event, group_concat({columns}, ',') AS told FROM {table}"  # noqa: S608 - ours
+                f" WHERE {within.text} GROUP BY event",
+                within,
             )
-            for row in rows:
-                found[row[0]].append((number, *row[1:]))
-        kinds: dict[tuple[Any, ...], int] = {(): 0}
-        every = [kinds.setdefault(tuple(each), len(kinds)) for each in found.values()]
-        tables = [
-            sum(1 << number for number in {row[0] for row in each}) for each in found.values()
-        ]
-        places = pc.index_in(self.ids, value_set=pa.array(found, pa.int64()))
-        return Records(
-            *(
-                pc.fill_null(pc.take(pa.array(each, pa.int64()), places), 0)
-                for each in (every, tables)
-            )
-        )
+            if not len(rows):
+                continue
+            places = pc.index_in(self.ids, value_set=rows["event"].combine_chunks())
+            told.append(pc.take(rows["told"].combine_chunks(), places))
+            has_any = pc.is_valid(places).cast(pa.int64())
+            tables = pc.add(tables, pc.multiply(has_any, 1 << number))
+        return Records(Groups(told, len(self)).kinds, tables)
 
     def of_process(self) -> list[pa.Array]:
         """Give each call's context, and how many of the points of it are not after the call."""
