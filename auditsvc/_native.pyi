@@ -176,9 +176,18 @@ class NativeBatch:
     def copy(self, table: str) -> bytes:
         """Make the COPY data of a table; empty if the table has no rows."""
 
-def take_columns(number: int) -> tuple[int, list[tuple[int, list[bytes | None]]]]:
-    """Take what SQL's `auditsvc_columns(kinds, value, ...)` made, by the number that it gave.
+class Columns:
+    """Rows as columns in the form of Arrow; `kinds` has a letter for each column.
 
-    How many rows; for each column how many are NULL, and the buffers of an Arrow array: which are
-    not NULL (None: all), then values of 64 bits (kind `i`) or ends and bytes of texts (`t`).
+    `i`: integers of 64 bits, `t`: texts. ValueError for a value of another kind.
     """
+
+    def __init__(self, kinds: str) -> None: ...
+    def add(self, rows: list[tuple[object, ...]]) -> None:
+        """Add rows; each has a value for each column, or None."""
+    def take(self) -> tuple[int, list[tuple[int, list[bytes | None]]]]:
+        """Take the columns of the rows so far.
+
+        How many rows; for each column how many are NULL, and the buffers of an Arrow array:
+        which are not NULL (None: all), then values, or ends and bytes of texts.
+        """

@@ -1,8 +1,7 @@
-"""Rows of an SQLite store as an Arrow table, without a Python object a value.
+"""Rows of an SQLite store as an Arrow table; few of them are Python objects at once.
 
-The native core gives SQLite an aggregate function that puts the values into Arrow's buffers
-(`native/src/sqlite.rs`). Without it, or where Python's SQLite loads no extension, the driver's rows
-are taken; both ways give the same.
+The native core puts the values of the driver's rows into Arrow's buffers
+(`native/src/columns/`). Without it Arrow makes columns of lists; both ways give the same.
 """
 
 from __future__ import annotations
@@ -12,25 +11,22 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+from sqlalchemy import exc
 
 from auditsvc.errors import StoreError
 from auditsvc.native import native_core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from types import ModuleType
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, CursorResult
 
     from auditsvc.arrow.where import Where
 
-_MOST: Final = 100
-"""Columns of one call of the function: SQLite's take 127 arguments."""
-_ROWS: Final = 10_000
+_ROWS: Final = 1_000
 """Rows that are Python objects at once."""
 _KINDS: Final = {pa.int64(): "i", pa.string(): "t"}
 _TYPES: Final = {pa.int64(): int, pa.string(): str}
-_LOADED: Final = "auditsvc_columns"
 
 
 def read_columns(
@@ -40,40 +36,42 @@ def read_columns(
 
     `rows`: a SELECT; its order is kept. `where`: its values.
     """
-    native = _loaded(connection)
+    statement = f"SELECT {', '.join(kinds)} FROM ({rows})"  # noqa: S608 - ours
+    found = where.run(connection, statement)
+    native = native_core()
     if native is None:
-        return _by_driver(connection, kinds, rows, where)
-    names = list(kinds)
-    parts = [names[at : at + _MOST] for at in range(0, len(names), _MOST)]
-    calls = ", ".join(
-        f"{_LOADED}('{''.join(_KINDS[kinds[name]] for name in part)}', {', '.join(part)})"
-        for part in parts
-    )
-    made = where.run(connection, f"SELECT {calls} FROM ({rows})").one()  # noqa: S608 - ours
-    arrays: list[pa.Array] = []
-    for part, number in zip(parts, made, strict=True):
-        if number is None:
-            arrays += [pa.array([], kinds[name]) for name in part]
-            continue
-        count, columns = native.take_columns(number)
-        arrays += [
-            pa.Array.from_buffers(kinds[name], count, list(map(_buffer, buffers)), nulls)
-            for name, (nulls, buffers) in zip(part, columns, strict=True)
-        ]
-    return pa.table(arrays, names=names)
+        return _by_arrow(found, pa.schema(kinds.items()))
+    columns = native.Columns("".join(_KINDS[kind] for kind in kinds.values()))
+    for page in _tuples(found, statement):
+        try:
+            columns.add(page)
+        except ValueError as error:
+            raise _wrong(str(error)) from error
+    count, made = columns.take()
+    arrays = [
+        pa.Array.from_buffers(kind, count, list(map(_buffer, buffers)), nulls)
+        for kind, (nulls, buffers) in zip(kinds.values(), made, strict=True)
+    ]
+    return pa.table(arrays, names=list(kinds))
+
+
+def _tuples(found: CursorResult[Any], statement: str) -> Iterator[Sequence[Any]]:
+    """Give the driver's own rows in pages: each of SQLAlchemy's is an object more."""
+    cursor = found.cursor
+    try:
+        while page := cursor.fetchmany(_ROWS):
+            yield page
+    except sqlite3.Error as error:
+        raise exc.DBAPIError.instance(statement, None, error, sqlite3.Error) from error
 
 
 def _buffer(data: bytes | None) -> pa.Buffer | None:
     return None if data is None else pa.py_buffer(data)
 
 
-def _by_driver(
-    connection: Connection, kinds: Mapping[str, pa.DataType], rows: str, where: Where
-) -> pa.Table:
-    """Read the same by Python objects."""
-    schema = pa.schema(kinds.items())
-    found = where.run(connection, f"SELECT {', '.join(kinds)} FROM ({rows})")  # noqa: S608 - ours
-    return pa.concat_tables([schema.empty_table(), *_pages(iter(found), schema)]).combine_chunks()
+def _by_arrow(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
+    """Make the same by lists of Python objects."""
+    return pa.concat_tables([schema.empty_table(), *_pages(iter(rows), schema)]).combine_chunks()
 
 
 def _pages(rows: Iterator[Any], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -86,34 +84,11 @@ def _pages(rows: Iterator[Any], schema: pa.Schema) -> Iterator[pa.Table]:
 def _array(values: Sequence[object], kind: pa.DataType) -> pa.Array:
     """Give a column; Arrow itself would take 1.5 as 1."""
     if not {type(value) for value in values} <= {_TYPES[kind], type(None)}:
-        raise StoreError(
-            f"the store has a value in a column of {kind} that is none",
-            "another program changed it: see `auditsvc verify`",
-        )
+        raise _wrong(f"a column of {kind} has another value")
     return pa.array(values, kind)
 
 
-def _loaded(connection: Connection) -> ModuleType | None:
-    """Give the native core if this connection has its function."""
-    info = connection.info
-    if _LOADED not in info:
-        info[_LOADED] = _load(connection)
-    native: ModuleType | None = info[_LOADED]
-    return native
-
-
-def _load(connection: Connection) -> ModuleType | None:
-    native = native_core()
-    driver = connection.connection.driver_connection
-    # Python can be built without these methods.
-    if native is None or not native.__file__ or not hasattr(driver, "enable_load_extension"):
-        return None
-    assert isinstance(driver, sqlite3.Connection)
-    driver.enable_load_extension(True)
-    try:
-        driver.load_extension(native.__file__)
-    except sqlite3.OperationalError:  # this SQLite loads none
-        return None
-    finally:
-        driver.enable_load_extension(False)
-    return native
+def _wrong(what: str) -> StoreError:
+    return StoreError(
+        f"the store cannot be read: {what}", "another program changed it: see `auditsvc verify`"
+    )

@@ -6,9 +6,9 @@
 //! `auditsvc.record.line`, `auditsvc.decode`, `auditsvc.evidence.chain` and
 //! `auditsvc.evidence.row_digest`, and one test suite tests both.
 //!
-//! `take_columns` gives rows of SQLite in the form of Arrow (`auditsvc.arrow.table`).
+//! `Columns` gives rows of a database in the form of Arrow (`auditsvc.arrow.sqlite_rows`).
 //!
-//! `unsafe` is used only in `sys`, for system calls, and in `sqlite`, which SQLite calls.
+//! `unsafe` is used only in `sys`, for system calls.
 
 mod collect;
 mod columns;
@@ -16,7 +16,6 @@ mod decode;
 mod decoder_py;
 mod evidence;
 mod output;
-mod sqlite;
 mod sys;
 
 use pyo3::prelude::*;
@@ -26,7 +25,7 @@ mod _native {
     #[pymodule_export]
     use crate::collect::{Drain, Drained};
     #[pymodule_export]
-    use crate::columns::take_columns;
+    use crate::columns::Columns;
     #[pymodule_export]
     use crate::decoder_py::Decoder;
     #[pymodule_export]

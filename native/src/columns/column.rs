@@ -1,13 +1,5 @@
 //! One column of each kind, as Arrow keeps it: values, where each begins, which are there.
 
-/// A value as SQLite has it.
-pub enum Value<'a> {
-    Null,
-    Integer(i64),
-    Text(&'a [u8]),
-    Other,
-}
-
 /// Which values are not NULL: a bit each, the lowest first.
 #[derive(Default)]
 pub struct Valid {
@@ -45,66 +37,45 @@ pub enum Column {
 
 impl Column {
     /// `i`: integers, `t`: texts.
-    fn new(kind: u8) -> Result<Self, &'static str> {
+    pub fn new(kind: char) -> Result<Self, &'static str> {
         match kind {
-            b'i' => Ok(Column::Integers { valid: Valid::default(), values: Vec::new() }),
-            b't' => Ok(Column::Texts { valid: Valid::default(), ends: vec![0], bytes: Vec::new() }),
+            'i' => Ok(Column::Integers { valid: Valid::default(), values: Vec::new() }),
+            't' => Ok(Column::Texts { valid: Valid::default(), ends: vec![0], bytes: Vec::new() }),
             _ => Err("there is no such kind of column"),
         }
     }
 
-    fn add(&mut self, value: &Value) -> Result<(), &'static str> {
-        match (self, value) {
-            (Column::Integers { valid, values }, Value::Integer(number)) => {
-                valid.add(true);
-                values.push(*number);
-            }
-            (Column::Integers { valid, values }, Value::Null) => {
+    pub fn add_null(&mut self) {
+        match self {
+            Column::Integers { valid, values } => {
                 valid.add(false);
                 values.push(0);
             }
-            (Column::Integers { .. }, _) => return Err("a column of integers has another value"),
-            (Column::Texts { valid, ends, bytes }, Value::Text(text)) => {
-                if std::str::from_utf8(text).is_err() {
-                    return Err("a text is not UTF-8");
-                }
-                let end = i32::try_from(bytes.len() + text.len())
-                    .map_err(|_| "the texts of a column are longer than 2 GiB")?;
-                bytes.extend_from_slice(text);
-                valid.add(true);
-                ends.push(end);
-            }
-            (Column::Texts { valid, ends, .. }, Value::Null) => {
+            Column::Texts { valid, ends, .. } => {
                 valid.add(false);
                 ends.push(ends.last().copied().unwrap_or(0));
             }
-            (Column::Texts { .. }, _) => return Err("a column of texts has another value"),
         }
+    }
+
+    pub fn add_integer(&mut self, number: i64) -> Result<(), &'static str> {
+        let Column::Integers { valid, values } = self else {
+            return Err("a column of texts has another value");
+        };
+        valid.add(true);
+        values.push(number);
         Ok(())
     }
-}
 
-/// The columns of some rows.
-pub struct Columns {
-    pub rows: usize,
-    pub columns: Vec<Column>,
-}
-
-impl Columns {
-    pub fn new(kinds: &[u8]) -> Result<Self, &'static str> {
-        let columns = kinds.iter().map(|&kind| Column::new(kind)).collect::<Result<_, _>>()?;
-        Ok(Columns { rows: 0, columns })
-    }
-
-    /// Adds a row: a value for each column.
-    pub fn add<'a>(
-        &mut self,
-        values: impl ExactSizeIterator<Item = Value<'a>>,
-    ) -> Result<(), &'static str> {
-        if values.len() != self.columns.len() {
-            return Err("there are not as many values as columns");
-        }
-        self.rows += 1;
-        self.columns.iter_mut().zip(values).try_for_each(|(column, value)| column.add(&value))
+    pub fn add_text(&mut self, text: &str) -> Result<(), &'static str> {
+        let Column::Texts { valid, ends, bytes } = self else {
+            return Err("a column of integers has another value");
+        };
+        let end = i32::try_from(bytes.len() + text.len())
+            .map_err(|_| "the texts of a column are longer than 2 GiB")?;
+        bytes.extend_from_slice(text.as_bytes());
+        valid.add(true);
+        ends.push(end);
+        Ok(())
     }
 }

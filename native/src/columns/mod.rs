@@ -1,10 +1,9 @@
-//! Rows of SQLite as columns in the form of Apache Arrow, without a Python object a row or value.
+//! Rows of a database as columns in the form of Apache Arrow.
 //!
-//! SQLite calls an aggregate function of ours with each row (`crate::sqlite`); here its values
-//! come together, and Python takes the columns when the statement is done.
+//! Python gives the driver's rows in pages; their values go from its objects into the buffers at
+//! once, so no row or value is kept as an object.
 
 mod column;
-mod ready;
+mod rows_py;
 
-pub use column::{Columns, Value};
-pub use ready::{keep, take_columns};
+pub use rows_py::Columns;
