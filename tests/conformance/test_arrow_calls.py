@@ -146,7 +146,7 @@ def _who(chance, pids, ids):
 def said(connection, view, values, fields, *, where=EVERY, order="event_id"):
     """Give the rows that the view gives for each, by the driver's objects."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite_rows, "_loaded", lambda _: None)
+        patch.setattr(sqlite_rows, "native_core", lambda: None)
         rows = read_table(connection, view, values, fields, where=where, order=order)
     return rows.to_pylist()
 
