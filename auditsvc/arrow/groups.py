@@ -24,10 +24,13 @@ class Groups:
             found = key.dictionary_encode(null_encoding="encode")
             if (of := len(found.dictionary)) < 2:
                 continue
+            found = found.indices.cast(pa.int64())
+            if many == 1:  # the first that differs: its own kinds are in the order of being seen
+                kinds, many = found, of
+                continue
             # Both are less than `count`, so that the numbers stay within 64 bits.
-            kinds = pc.add(pc.multiply(kinds, of), found.indices.cast(pa.int64()))
-            found = kinds.dictionary_encode()
-            kinds, many = found.indices.cast(pa.int64()), len(found.dictionary)
+            made = pc.add(pc.multiply(kinds, of), found).dictionary_encode()
+            kinds, many = made.indices.cast(pa.int64()), len(made.dictionary)
         self.kinds: pa.Array = kinds
         self.firsts: pa.Array = pc.index_in(pa.arange(0, min(many, count)), value_set=kinds).cast(
             pa.int64()
