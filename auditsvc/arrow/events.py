@@ -6,8 +6,7 @@ structs with the columns of the views of these names. An event without a SYSCALL
 the columns that only calls have.
 
 The rows are those of the views, asked from the views themselves, so both always say the same
-(`auditsvc.arrow.view_rows`). The database writes rows as JSON, which Arrow's own reader parses. A
-column that is not asked for is not looked up.
+(`auditsvc.arrow.view_rows`). A column that is not asked for is not looked up.
 
 All batches show one state of the store. Memory is that of one batch.
 """
