@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-SLICE: Final = 1 << 16
+SLICE: Final = 16_384
 """Calls that are looked at together."""
 PLAIN: Final = {
     "event_id": "id",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from auditsvc.arrow.room import check_spread
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -41,5 +43,8 @@ class Groups:
         return len(self.firsts)
 
     def spread(self, rows: pa.Table) -> pa.Table:
-        """Give of a row of each kind those of all things."""
-        return rows if len(self.kinds) == len(rows) else rows.take(self.kinds)
+        """Give of a row of each kind those of all things; TooMuchError if there is no room."""
+        if len(self.kinds) == len(rows):
+            return rows
+        check_spread(rows, self.kinds)
+        return rows.take(self.kinds)

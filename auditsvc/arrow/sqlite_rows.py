@@ -2,7 +2,7 @@
 
 The native core gives SQLite an aggregate function that puts the values into Arrow's buffers
 (`native/src/sqlite.rs`). Without it, or where Python's SQLite loads no extension, the driver's rows
-are taken; both ways give the same.
+are taken; both ways give the same. TooMuchError if a column has no room (`auditsvc.arrow.room`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+from sqlalchemy import exc
 
-from auditsvc.errors import StoreError
+from auditsvc.arrow.room import TOO_MUCH, check_room
+from auditsvc.errors import StoreError, TooMuchError
 from auditsvc.native import native_core
 
 if TYPE_CHECKING:
@@ -49,7 +51,12 @@ def read_columns(
         f"{_LOADED}('{''.join(_KINDS[kinds[name]] for name in part)}', {', '.join(part)})"
         for part in parts
     )
-    made = where.run(connection, f"SELECT {calls} FROM ({rows})").one()  # noqa: S608 - ours
+    try:
+        made = where.run(connection, f"SELECT {calls} FROM ({rows})").one()  # noqa: S608 - ours
+    except exc.OperationalError as error:
+        if str(error.orig) == TOO_MUCH:
+            raise TooMuchError(TOO_MUCH) from error
+        raise
     arrays: list[pa.Array] = []
     for part, number in zip(parts, made, strict=True):
         if number is None:
@@ -90,7 +97,9 @@ def _array(values: Sequence[object], kind: pa.DataType) -> pa.Array:
             f"the store has a value in a column of {kind} that is none",
             "another program changed it: see `auditsvc verify`",
         )
-    return pa.array(values, kind)
+    made = pa.array(values, kind)
+    check_room(made.nbytes)
+    return made
 
 
 def _loaded(connection: Connection) -> ModuleType | None:

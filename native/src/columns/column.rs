@@ -1,5 +1,9 @@
 //! One column of each kind, as Arrow keeps it: values, where each begins, which are there.
 
+/// Bytes of a column of texts: who has more to read asks for fewer rows.
+const MOST: usize = 1 << 30;
+const TOO_MUCH: &str = "the texts of a column are too long to be read at once";
+
 /// A value as SQLite has it.
 pub enum Value<'a> {
     Null,
@@ -68,8 +72,11 @@ impl Column {
                 if std::str::from_utf8(text).is_err() {
                     return Err("a text is not UTF-8");
                 }
-                let end = i32::try_from(bytes.len() + text.len())
-                    .map_err(|_| "the texts of a column are longer than 2 GiB")?;
+                let length = bytes.len() + text.len();
+                let end = i32::try_from(length).map_err(|_| TOO_MUCH)?;
+                if length > MOST {
+                    return Err(TOO_MUCH);
+                }
                 bytes.extend_from_slice(text);
                 valid.add(true);
                 ends.push(end);
