@@ -179,7 +179,8 @@ class NativeBatch:
 class Columns:
     """Rows as columns in the form of Arrow; `kinds` has a letter for each column.
 
-    `i`: integers of 64 bits, `t`: texts. ValueError for a value of another kind.
+    `i`: integers of 64 bits, `t`: texts. ValueError for a value of another kind, OverflowError
+    if the texts of a column have more than 1 GiB.
     """
 
     def __init__(self, kinds: str) -> None: ...

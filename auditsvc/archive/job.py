@@ -41,7 +41,7 @@ from auditsvc.archive.place import TEMPORARY, open_place
 from auditsvc.archive.rows import columns_by_view
 from auditsvc.archive.views import ARCHIVED, BASE, Ids, ids_of_days
 from auditsvc.arrow.events import last_id
-from auditsvc.errors import ArchiveError, of_system
+from auditsvc.errors import ArchiveError, TooMuchError, of_system
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.stamps import first_stamp
 from auditsvc.evidence.store_facts import identity_in, read_facts
@@ -274,14 +274,20 @@ class Job:
         yield state
 
     def _read(self, part: Part, ids: Ids) -> Iterator[None]:
-        after = ids.low - 1
+        after, size = ids.low - 1, self._size
         while True:
             with reading(self._database) as connection:
-                last = last_id(connection, after, ids.high, self._size)
+                last = last_id(connection, after, ids.high, size)
                 if last is None:
                     return
-                part.add(connection, Ids(after + 1, last))
-            after = last
+                try:
+                    part.add(connection, Ids(after + 1, last))
+                except TooMuchError:
+                    if size < 2:
+                        raise
+                    size //= 2
+                    continue
+            after, size = last, min(self._size, size * 2)
             yield None
 
     def _known(self, names: Listing, day: int) -> pa.Array:

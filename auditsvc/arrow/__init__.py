@@ -5,6 +5,8 @@
     sqlite_rows.py   columns of SQLite's rows, by the native core
     json_rows.py     rows of PostgreSQL, by the JSON that it writes
     where.py    a condition with its values
+    room.py     how many bytes of a column are in memory at once
+    full_paths.py   the paths of names
     groups.py   which of some things are alike in all of some columns
     calls.py    calls as columns of their table, and what makes calls alike
     paths.py    the rows of `path` of calls, and the files that stories tell

@@ -34,8 +34,9 @@ _USES: Final[tuple[tuple[Callable[[Calls], list[pa.Array]], tuple[str, ...]], ..
     ),
     (
         Calls.of_process,
-        ("process_id", "parent_exe", "parent_argv", "unit", "container"),
+        ("process_id", "parent_exe", "parent_argv"),
     ),
+    (Calls.of_place, ("unit", "container")),
     (lambda calls: [calls.context, *calls.named()], _NAMED),
     (Calls.of_origin, ("origin_kind", "origin_source")),
     (lambda calls: [calls.name, *calls.failed], ("syscall", "errno")),

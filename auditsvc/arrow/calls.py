@@ -8,6 +8,7 @@ values follow the views alone say.
     calls.context        who made it: all that is in its context
     calls.of_process()   with it: the state of the process, which begins at the points of time at
                          which a sign of it or of its parent, or a control group, is
+    calls.of_place()     the same, where control groups were recorded
     calls.named()        the state of the names of accounts
     calls.of_origin()    which origin its id is of
     calls.told(use)      its number, and the arguments of a use; `failed`: how it failed
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-SLICE: Final = 1 << 16
+SLICE: Final = 16_384
 """Calls that are looked at together."""
 PLAIN: Final = {
     "event_id": "id",
@@ -230,6 +231,11 @@ class Calls:
         low, high = pc.min(self.at).as_py(), pc.max(self.at).as_py()
         placed = self._placed(contexts, self.context, self.at, low, high)
         return [self.context, _not_after(points, placed)]
+
+    def of_place(self) -> list[pa.Array]:
+        """Give what tells where a call's process was: nothing, if that was recorded of none."""
+        found = self._connection.exec_driver_sql("SELECT 1 FROM process_cgroup LIMIT 1")
+        return [] if found.first() is None else self.of_process()
 
     def named(self) -> list[pa.Array]:
         """Give of each call how many of the points at which a name begins are not after it."""

@@ -6,8 +6,7 @@ structs with the columns of the views of these names. An event without a SYSCALL
 the columns that only calls have.
 
 The rows are those of the views, asked from the views themselves, so both always say the same
-(`auditsvc.arrow.view_rows`). The database writes rows as JSON, which Arrow's own reader parses. A
-column that is not asked for is not looked up.
+(`auditsvc.arrow.view_rows`). A column that is not asked for is not looked up.
 
 All batches show one state of the store. Memory is that of one batch.
 """
@@ -22,10 +21,10 @@ import pyarrow.compute as pc
 
 from auditsvc.arrow.columns import BESIDE, LISTS, field_of
 from auditsvc.arrow.rows import columns_of
-from auditsvc.arrow.view_rows import Views
+from auditsvc.arrow.view_rows import WHOLE, Views
 from auditsvc.arrow.where import Where
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
-from auditsvc.errors import UsageError
+from auditsvc.errors import TooMuchError, UsageError
 from auditsvc.store.database import reading
 from auditsvc.store.read.time_span import ALL, Span
 
@@ -89,11 +88,18 @@ class Events:
     def batches(self, size: int = SIZE) -> Iterator[pa.RecordBatch]:
         """Give the batches, of at most `size` events; StoreError."""
         low, high = self._span.low << SERIAL_BITS, (self._span.high << SERIAL_BITS) | SERIAL_MASK
-        after = low - 1
+        after, most = low - 1, size
         with reading(self._database) as connection:
-            while (last := last_id(connection, after, high, size)) is not None:
-                yield from self.rows(Views(connection), _between(after, last)).to_batches()
-                after = last
+            while (last := last_id(connection, after, high, most)) is not None:
+                try:
+                    rows = self.rows(Views(connection, WHOLE), _between(after, last))
+                except TooMuchError:
+                    if most < 2:
+                        raise
+                    most //= 2
+                    continue
+                yield from rows.to_batches()
+                after, most = last, min(size, most * 2)
 
     def reader(self, batches: Iterable[pa.RecordBatch] | None = None) -> pa.RecordBatchReader:
         """Give the batches as Arrow's reader, which other libraries take."""

@@ -2,6 +2,7 @@
 
 The native core puts the values of the driver's rows into Arrow's buffers
 (`native/src/columns/`). Without it Arrow makes columns of lists; both ways give the same.
+TooMuchError if a column has no room (`auditsvc.arrow.room`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 from sqlalchemy import exc
 
-from auditsvc.errors import StoreError
+from auditsvc.arrow.room import TOO_MUCH, check_room
+from auditsvc.errors import StoreError, TooMuchError
 from auditsvc.native import native_core
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ def read_columns(
     for page in _tuples(found, statement):
         try:
             columns.add(page)
+        except OverflowError as error:
+            raise TooMuchError(TOO_MUCH) from error
         except ValueError as error:
             raise _wrong(str(error)) from error
     count, made = columns.take()
@@ -85,7 +89,9 @@ def _array(values: Sequence[object], kind: pa.DataType) -> pa.Array:
     """Give a column; Arrow itself would take 1.5 as 1."""
     if not {type(value) for value in values} <= {_TYPES[kind], type(None)}:
         raise _wrong(f"a column of {kind} has another value")
-    return pa.array(values, kind)
+    made = pa.array(values, kind)
+    check_room(made.nbytes)
+    return made
 
 
 def _wrong(what: str) -> StoreError:

@@ -11,7 +11,7 @@ between.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.arrow import calls as of_calls
 from auditsvc.arrow.call_rows import call_rows
@@ -30,11 +30,17 @@ if TYPE_CHECKING:
     from auditsvc.arrow.where import Where
 
 
+WHOLE: Final = 1 << 16
+"""Calls that are read together by who reads a part of a store, and less where that has no room."""
+
+
 class Views:
     """The views of a store, in one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, size: int = 0) -> None:
+        """`size`: most calls that are read together, if not `SLICE`; fewer of them are kept."""
         self.connection = connection
+        self._size = size
         self._known: tuple[Where, list[Paths]] | None = None
 
     def rows(
@@ -68,9 +74,11 @@ class Views:
         if self._known is not None and self._known[0] == where:
             return self._known[1]
         self._known = None
-        slices = (Paths(self.connection, each) for each in of_calls.slices(self.connection, where))
+        size = self._size or of_calls.SLICE
+        calls = of_calls.slices(self.connection, where, size)
+        slices = (Paths(self.connection, each) for each in calls)
         first = next(slices)
-        if len(first.calls) < of_calls.SLICE:
+        if len(first.calls) < size:
             self._known = (where, [first])
             return self._known[1]
         return chain([first], slices)

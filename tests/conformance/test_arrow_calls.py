@@ -13,11 +13,14 @@ from fixtures.stores import new_store
 
 from auditsvc.archive.rows import read_where, stored_columns
 from auditsvc.archive.views import field, order_of
-from auditsvc.arrow import calls, sqlite_rows
+from auditsvc.arrow import calls, room, sqlite_rows
 from auditsvc.arrow.columns import BESIDE, field_of
+from auditsvc.arrow.events import Events
 from auditsvc.arrow.rows import columns_of, read_table
 from auditsvc.arrow.view_rows import Views
 from auditsvc.arrow.where import Where
+from auditsvc.errors import TooMuchError
+from auditsvc.fleet.rows import Source
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 
@@ -238,3 +241,20 @@ def test_no_event_gives_no_row(url):
             fields = [field(view, name) for name in names]
             found = Views(connection).rows(view, values, fields, nothing, order_of(view))
             assert (found.num_rows, found.column_names) == (0, list(names))
+
+
+def test_what_has_no_room_at_once_is_read_in_parts(url, monkeypatch):
+    """Also if it is one event that has none: that is an error, and not a part of its rows."""
+    with open_store(url, create=False, read=True) as store:
+        source, events = Source(store.database, "box", "s"), Events(store.database)
+        whole = [row for batch in events.batches() for row in batch.to_pylist()]
+        ids = [row["event_id"] for row in whole]
+        shipped = [row for table in source.tables(ids) for row in table.to_pylist()]
+        monkeypatch.setattr(room, "MOST", 8000)
+        batches, tables = list(events.batches()), list(source.tables(ids))
+        assert len(ids) < 100 or min(len(batches), len(tables)) > 1
+        assert [row for batch in batches for row in batch.to_pylist()] == whole
+        assert [row for table in tables for row in table.to_pylist()] == shipped
+        monkeypatch.setattr(room, "MOST", 0)
+        with pytest.raises(TooMuchError):
+            list(room.in_parts(lambda ids: room.check_room(len(ids)), ids))

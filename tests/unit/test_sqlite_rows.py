@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, exc
 
 from auditsvc import native
-from auditsvc.arrow import sqlite_rows
+from auditsvc.arrow import room, sqlite_rows
 from auditsvc.arrow.sqlite_rows import read_columns
 from auditsvc.arrow.where import Where
-from auditsvc.errors import StoreError
+from auditsvc.errors import StoreError, TooMuchError
 
 INTEGERS = st.none() | st.integers(-(1 << 63), (1 << 63) - 1)
 TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
@@ -86,3 +86,22 @@ def test_a_text_that_is_no_utf8_is_an_error(connection):
     """As a file of another program may have it."""
     with pytest.raises(exc.OperationalError):
         read_columns(connection, {"n": pa.string()}, "SELECT CAST(x'ff' AS TEXT) AS n", EVERY)
+
+
+def test_a_column_that_has_no_room_is_told_by_its_name(connection, monkeypatch):
+    """Who asks can ask for fewer rows: Arrow itself has 2 GiB for a column."""
+    monkeypatch.setattr(sqlite_rows, "native_core", lambda: None)
+    monkeypatch.setattr(room, "MOST", 1000)
+    kinds, sql = {"word": pa.string()}, "SELECT printf('%.*c', {0}, 'x') AS word"
+    assert len(read_columns(connection, kinds, sql.format(900), EVERY)) == 1
+    with pytest.raises(TooMuchError):
+        read_columns(connection, kinds, sql.format(1001), EVERY)
+
+
+@pytest.mark.long
+def test_the_native_core_tells_it_in_the_same_words(connection):
+    """It takes a gigabyte of memory to see."""
+    texts = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 65)"
+    sql = f"{texts} SELECT printf('%.*c', {1 << 24}, 'x') AS word FROM n"
+    with pytest.raises(TooMuchError):
+        read_columns(connection, {"word": pa.string()}, sql, EVERY)

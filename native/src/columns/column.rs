@@ -1,5 +1,14 @@
 //! One column of each kind, as Arrow keeps it: values, where each begins, which are there.
 
+/// Bytes of a column of texts: who has more to read asks for fewer rows.
+const MOST: usize = 1 << 30;
+
+/// Why a value cannot be added to a column.
+pub enum Refused {
+    Kind(&'static str),
+    NoRoom,
+}
+
 /// Which values are not NULL: a bit each, the lowest first.
 #[derive(Default)]
 pub struct Valid {
@@ -58,21 +67,24 @@ impl Column {
         }
     }
 
-    pub fn add_integer(&mut self, number: i64) -> Result<(), &'static str> {
+    pub fn add_integer(&mut self, number: i64) -> Result<(), Refused> {
         let Column::Integers { valid, values } = self else {
-            return Err("a column of texts has another value");
+            return Err(Refused::Kind("a column of texts has another value"));
         };
         valid.add(true);
         values.push(number);
         Ok(())
     }
 
-    pub fn add_text(&mut self, text: &str) -> Result<(), &'static str> {
+    pub fn add_text(&mut self, text: &str) -> Result<(), Refused> {
         let Column::Texts { valid, ends, bytes } = self else {
-            return Err("a column of integers has another value");
+            return Err(Refused::Kind("a column of integers has another value"));
         };
-        let end = i32::try_from(bytes.len() + text.len())
-            .map_err(|_| "the texts of a column are longer than 2 GiB")?;
+        let length = bytes.len() + text.len();
+        let end = i32::try_from(length).map_err(|_| Refused::NoRoom)?;
+        if length > MOST {
+            return Err(Refused::NoRoom);
+        }
         bytes.extend_from_slice(text.as_bytes());
         valid.add(true);
         ends.push(end);

@@ -1,10 +1,10 @@
 //! The class that Python gives rows to, and takes columns from.
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString, PyTuple};
 
-use super::column::Column;
+use super::column::{Column, Refused};
 
 /// NULLs, and Arrow's buffers: which values are there (None: all), then values, or ends and bytes.
 type Taken<'py> = (usize, Vec<Option<Bound<'py, PyBytes>>>);
@@ -60,9 +60,12 @@ fn put(column: &mut Column, value: &Bound<'_, PyAny>) -> PyResult<()> {
     } else if let Ok(text) = value.cast::<PyString>() {
         column.add_text(text.to_str()?)
     } else {
-        Err("a value is neither an integer nor a text")
+        Err(Refused::Kind("a value is neither an integer nor a text"))
     };
-    result.map_err(PyValueError::new_err)
+    result.map_err(|refused| match refused {
+        Refused::Kind(what) => PyValueError::new_err(what),
+        Refused::NoRoom => PyOverflowError::new_err("a column has no room"),
+    })
 }
 
 fn buffers<'py>(py: Python<'py>, column: &Column) -> Taken<'py> {
