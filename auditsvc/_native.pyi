@@ -175,3 +175,20 @@ class NativeBatch:
         """Make the SQLite image; the interpreter lock is released meanwhile."""
     def copy(self, table: str) -> bytes:
         """Make the COPY data of a table; empty if the table has no rows."""
+
+class Columns:
+    """Rows as columns in the form of Arrow; `kinds` has a letter for each column.
+
+    `i`: integers of 64 bits, `t`: texts. ValueError for a value of another kind, OverflowError
+    if the texts of a column have more than 1 GiB.
+    """
+
+    def __init__(self, kinds: str) -> None: ...
+    def add(self, rows: list[tuple[object, ...]]) -> None:
+        """Add rows; each has a value for each column, or None."""
+    def take(self) -> tuple[int, list[tuple[int, list[bytes | None]]]]:
+        """Take the columns of the rows so far.
+
+        How many rows; for each column how many are NULL, and the buffers of an Arrow array:
+        which are not NULL (None: all), then values, or ends and bytes of texts.
+        """

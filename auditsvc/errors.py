@@ -162,6 +162,10 @@ class RefusedError(StoreError):
     """A batch has something in it that the database cannot hold, however often it is tried."""
 
 
+class TooMuchError(StoreError):
+    """What was asked for at once has more bytes than there is room for: ask for fewer rows."""
+
+
 class EvidenceError(AuditsvcError):
     """Heads of the log cannot be signed, written or read."""
 

@@ -41,7 +41,7 @@ from auditsvc.archive.place import TEMPORARY, open_place
 from auditsvc.archive.rows import columns_by_view
 from auditsvc.archive.views import ARCHIVED, BASE, Ids, ids_of_days
 from auditsvc.arrow.events import last_id
-from auditsvc.errors import ArchiveError, of_system
+from auditsvc.errors import ArchiveError, TooMuchError, of_system
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.stamps import first_stamp
 from auditsvc.evidence.store_facts import identity_in, read_facts
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from auditsvc.config import Settings
     from auditsvc.store.database import Database
 
-_SIZE: Final = 8192
+_SIZE: Final = 32_768
 """Events of a step: about a second."""
 _LINES: Final = 1 << 16
 """Bytes of a spool that are looked through for a stamp."""
@@ -274,14 +274,20 @@ class Job:
         yield state
 
     def _read(self, part: Part, ids: Ids) -> Iterator[None]:
-        after = ids.low - 1
+        after, size = ids.low - 1, self._size
         while True:
             with reading(self._database) as connection:
-                last = last_id(connection, after, ids.high, self._size)
+                last = last_id(connection, after, ids.high, size)
                 if last is None:
                     return
-                part.add(connection, Ids(after + 1, last))
-            after = last
+                try:
+                    part.add(connection, Ids(after + 1, last))
+                except TooMuchError:
+                    if size < 2:
+                        raise
+                    size //= 2
+                    continue
+            after, size = last, min(self._size, size * 2)
             yield None
 
     def _known(self, names: Listing, day: int) -> pa.Array:

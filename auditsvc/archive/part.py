@@ -27,7 +27,7 @@ from auditsvc.archive.rows import (
     stored_columns,
 )
 from auditsvc.archive.views import BASE, COUNTED, LASTING, OF_EVENTS, SEEN, field
-from auditsvc.arrow.view_rows import Views
+from auditsvc.arrow.view_rows import WHOLE, Views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,10 +65,17 @@ class Part:
         self._counts: list[pa.Table] = []
 
     def add(self, connection: Connection, ids: Ids) -> int:
-        """Add the events with these ids; gives how many were new."""
-        new, views = 0, Views(connection)
-        for view in OF_EVENTS:
-            rows = read_view(views, view, stored_columns(view, self._columns[view]), ids)
+        """Add the events with these ids; gives how many were new.
+
+        TooMuchError if they have no room together: then nothing is added.
+        """
+        new, views = 0, Views(connection, WHOLE)
+        found = {
+            view: read_view(views, view, stored_columns(view, self._columns[view]), ids)
+            for view in OF_EVENTS
+        }
+        for view, read in found.items():
+            rows = read
             if self._known is not None:
                 rows = rows.filter(pc.invert(pc.is_in(rows["event_id"], value_set=self._known)))
             self._take(view, rows)

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from auditsvc.archive.views import COUNTED, LASTING, SEEN, STORE_ONLY, Ids, field, order_of
 from auditsvc.arrow.columns import TIME
-from auditsvc.arrow.json_rows import Where, columns_of
+from auditsvc.arrow.rows import columns_of
+from auditsvc.arrow.where import Where
 from auditsvc.decode.batch import MAX_ERRNO
 from auditsvc.store.views.sentence import COLUMNS as SENTENCE_COLUMNS
 from auditsvc.store.views.sentence import kept, sentence

@@ -1,12 +1,16 @@
 """Events and answers as Apache Arrow; needs pyarrow (`pip install auditsvc[arrow]`).
 
     columns.py  the names and types of columns
-    json_rows.py  rows of a view, by the JSON that the database writes
-    numbers.py  columns of numbers, by one text that SQLite writes
+    rows.py     rows of a view, from either database
+    sqlite_rows.py   columns of SQLite's rows, by the native core
+    json_rows.py     rows of PostgreSQL, by the JSON that it writes
+    where.py    a condition with its values
+    room.py     how many bytes of a column are in memory at once
+    full_paths.py   the paths of names
     groups.py   which of some things are alike in all of some columns
     calls.py    calls as columns of their table, and what makes calls alike
     paths.py    the rows of `path` of calls, and the files that stories tell
-    call_rows.py, path_rows.py, story_rows.py   views of calls: each value is asked but once
+    call_rows.py, path_rows.py, record_rows.py, story_rows.py   views: each value is asked but once
     view_rows.py  rows of any view
     events.py   whole events of a store, one wide row an event
     answer.py   the rows of a query

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from auditsvc.arrow.calls import PLAIN, WORDS, Calls, listed
 from auditsvc.arrow.groups import Groups
-from auditsvc.arrow.json_rows import Where, parsed, read_rows
+from auditsvc.arrow.rows import read_table
+from auditsvc.arrow.where import Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,8 +34,9 @@ _USES: Final[tuple[tuple[Callable[[Calls], list[pa.Array]], tuple[str, ...]], ..
     ),
     (
         Calls.of_process,
-        ("process_id", "parent_exe", "parent_argv", "unit", "container"),
+        ("process_id", "parent_exe", "parent_argv"),
     ),
+    (Calls.of_place, ("unit", "container")),
     (lambda calls: [calls.context, *calls.named()], _NAMED),
     (Calls.of_origin, ("origin_kind", "origin_source")),
     (lambda calls: [calls.name, *calls.failed], ("syscall", "errno")),
@@ -106,8 +108,10 @@ class _Ask:
     def __call__(self, names: Sequence[str], ids: pa.Array) -> pa.Table:
         wanted = {name: self._values[name] for name in names}
         where = Where("v.event_id IN (SELECT k.value FROM json_each(:ids) k)", {"ids": listed(ids)})
-        rows = read_rows(self._connection, "syscalls", wanted, where=where, order="v.event_id")
-        return parsed(rows, [self._kinds[name] for name in names])
+        fields = [self._kinds[name] for name in names]
+        return read_table(
+            self._connection, "syscalls", wanted, fields, where=where, order="v.event_id"
+        )
 
 
 def _argv(connection: Connection, calls: Calls, ask: _Ask) -> pa.Array:

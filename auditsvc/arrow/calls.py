@@ -8,6 +8,7 @@ values follow the views alone say.
     calls.context        who made it: all that is in its context
     calls.of_process()   with it: the state of the process, which begins at the points of time at
                          which a sign of it or of its parent, or a control group, is
+    calls.of_place()     the same, where control groups were recorded
     calls.named()        the state of the names of accounts
     calls.of_origin()    which origin its id is of
     calls.told(use)      its number, and the arguments of a use; `failed`: how it failed
@@ -18,15 +19,15 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from auditsvc.arrow.columns import TIME
 from auditsvc.arrow.groups import Groups
-from auditsvc.arrow.json_rows import Where
-from auditsvc.arrow.numbers import read_numbers
+from auditsvc.arrow.sqlite_rows import read_columns
+from auditsvc.arrow.where import Where
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.views import OF_ROWS, TOLD
 from auditsvc.store.views.names import SOON
@@ -64,11 +65,11 @@ _PLACES: Final = f"""
         WHERE u.use <> '{PART}' OR n.place = 0"""  # noqa: S608 - ours
 """The arguments of calls that matter; of one that is several calls all."""
 _RECORDS: Final = {
-    "sockaddr": "seq, address",
-    "exec": "0, argv",
-    "record": "type, seq || ' ' || fields",
+    "sockaddr": "seq || ' ' || address",
+    "exec": "CAST(argv AS text)",
+    "record": "type || ' ' || seq || ' ' || fields",
 }
-"""The tables of a call's other records: columns that tell all of a row."""
+"""The tables of a call's other records, and what tells all of a row."""
 
 
 class Records(NamedTuple):
@@ -178,9 +179,9 @@ class Calls:
         contexts = pc.unique(self.context)
         low, high = pc.min(self.at).as_py(), pc.max(self.at).as_py()
         found = [
-            read_numbers(
+            read_columns(
                 self._connection,
-                ("context", "at"),
+                dict.fromkeys(("context", "at"), pa.int64()),
                 "SELECT c.id AS context, x.at FROM json_each(:contexts) k"  # noqa: S608 - ours
                 f" CROSS JOIN context c ON c.id = k.value CROSS JOIN {table} x"
                 f" WHERE x.host = c.host AND x.pid IN ({pids}) AND x.at > :low AND x.at <= :high",
@@ -204,27 +205,23 @@ class Calls:
     @cached_property
     def records(self) -> Records:
         """What the calls' other records are, beside paths."""
-        within = self.within
-        found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        within, kinds = self.within, {"event": pa.int64(), "told": pa.string()}
+        told, tables = [], pa.nulls(len(self), pa.int64()).fill_null(0)
         for number, (table, columns) in enumerate(_RECORDS.items()):
-            rows = within.run(
+            rows = read_columns(
                 self._connection,
-                f"SELECT event, {columns} FROM {table} WHERE {within.text}",  # noqa: S608 - ours
+                kinds,
+                f"SELECT event, group_concat({columns}, ',') AS told FROM {table}"  # noqa: S608 - ours
+                f" WHERE {within.text} GROUP BY event",
+                within,
             )
-            for row in rows:
-                found[row[0]].append((number, *row[1:]))
-        kinds: dict[tuple[Any, ...], int] = {(): 0}
-        every = [kinds.setdefault(tuple(each), len(kinds)) for each in found.values()]
-        tables = [
-            sum(1 << number for number in {row[0] for row in each}) for each in found.values()
-        ]
-        places = pc.index_in(self.ids, value_set=pa.array(found, pa.int64()))
-        return Records(
-            *(
-                pc.fill_null(pc.take(pa.array(each, pa.int64()), places), 0)
-                for each in (every, tables)
-            )
-        )
+            if not len(rows):
+                continue
+            places = pc.index_in(self.ids, value_set=rows["event"].combine_chunks())
+            told.append(pc.take(rows["told"].combine_chunks(), places))
+            has_any = pc.is_valid(places).cast(pa.int64())
+            tables = pc.add(tables, pc.multiply(has_any, 1 << number))
+        return Records(Groups(told, len(self)).kinds, tables)
 
     def of_process(self) -> list[pa.Array]:
         """Give each call's context, and how many of the points of it are not after the call."""
@@ -234,6 +231,11 @@ class Calls:
         low, high = pc.min(self.at).as_py(), pc.max(self.at).as_py()
         placed = self._placed(contexts, self.context, self.at, low, high)
         return [self.context, _not_after(points, placed)]
+
+    def of_place(self) -> list[pa.Array]:
+        """Give what tells where a call's process was: nothing, if that was recorded of none."""
+        found = self._connection.exec_driver_sql("SELECT 1 FROM process_cgroup LIMIT 1")
+        return [] if found.first() is None else self.of_process()
 
     def named(self) -> list[pa.Array]:
         """Give of each call how many of the points at which a name begins are not after it."""
@@ -279,9 +281,9 @@ def slices(connection: Connection, where: Where, size: int = 0) -> Iterator[Call
     size = size or SLICE
     scope = where
     while True:
-        rows = read_numbers(
+        rows = read_columns(
             connection,
-            _COLUMNS,
+            dict.fromkeys(_COLUMNS, pa.int64()),
             f"SELECT {', '.join(f's.{name}' for name in _COLUMNS)} FROM syscall s"  # noqa: S608 - ours
             f" WHERE {scope.on('s.id')} ORDER BY s.id LIMIT :most_calls",
             scope.given(most_calls=size),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 TIME: Final = pa.timestamp("ms", tz="UTC")
 
@@ -51,3 +52,12 @@ def as_read(kind: pa.DataType) -> pa.DataType:
     if kind == TIME:
         return pa.timestamp("ms")
     return pa.int64() if kind == pa.bool_() else kind
+
+
+def given(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Give what was read, as text or in the type of `as_read`, with its own type."""
+    if column.type == kind:
+        return column
+    if kind == TIME:
+        return pc.assume_timezone(pc.cast(column, pa.timestamp("ms")), "UTC")
+    return pc.cast(column, kind)

@@ -6,8 +6,7 @@ structs with the columns of the views of these names. An event without a SYSCALL
 the columns that only calls have.
 
 The rows are those of the views, asked from the views themselves, so both always say the same
-(`auditsvc.arrow.view_rows`). The database writes rows as JSON, which Arrow's own reader parses. A
-column that is not asked for is not looked up.
+(`auditsvc.arrow.view_rows`). A column that is not asked for is not looked up.
 
 All batches show one state of the store. Memory is that of one batch.
 """
@@ -21,10 +20,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from auditsvc.arrow.columns import BESIDE, LISTS, field_of
-from auditsvc.arrow.json_rows import Where, columns_of
-from auditsvc.arrow.view_rows import Views
+from auditsvc.arrow.rows import columns_of
+from auditsvc.arrow.view_rows import WHOLE, Views
+from auditsvc.arrow.where import Where
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
-from auditsvc.errors import UsageError
+from auditsvc.errors import TooMuchError, UsageError
 from auditsvc.store.database import reading
 from auditsvc.store.read.time_span import ALL, Span
 
@@ -88,11 +88,18 @@ class Events:
     def batches(self, size: int = SIZE) -> Iterator[pa.RecordBatch]:
         """Give the batches, of at most `size` events; StoreError."""
         low, high = self._span.low << SERIAL_BITS, (self._span.high << SERIAL_BITS) | SERIAL_MASK
-        after = low - 1
+        after, most = low - 1, size
         with reading(self._database) as connection:
-            while (last := last_id(connection, after, high, size)) is not None:
-                yield from self.rows(Views(connection), _between(after, last)).to_batches()
-                after = last
+            while (last := last_id(connection, after, high, most)) is not None:
+                try:
+                    rows = self.rows(Views(connection, WHOLE), _between(after, last))
+                except TooMuchError:
+                    if most < 2:
+                        raise
+                    most //= 2
+                    continue
+                yield from rows.to_batches()
+                after, most = last, min(size, most * 2)
 
     def reader(self, batches: Iterable[pa.RecordBatch] | None = None) -> pa.RecordBatchReader:
         """Give the batches as Arrow's reader, which other libraries take."""
@@ -150,13 +157,16 @@ def listed(
 
     `rows` have the event's id in `key` and the struct's columns; both are in the order of ids.
     """
+    parts = [rows[each.name].cast(each.type).combine_chunks() for each in kind]
+    made = pa.StructArray.from_arrays(parts, fields=kind)
+    if not len(rows):
+        return pa.ListArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), len(ids) + 1), made)
     of_event = rows[key].combine_chunks().value_counts()
     places = pc.index_in(ids, value_set=of_event.field("values"))
     counts = pc.fill_null(pc.take(of_event.field("counts"), places), 0)
     ends = pc.cast(pc.cumulative_sum(counts), pa.int32()).combine_chunks()
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
-    parts = [rows[each.name].cast(each.type).combine_chunks() for each in kind]
-    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=kind))
+    return pa.ListArray.from_arrays(offsets, made)
 
 
 def _between(after: int, last: int) -> Where:

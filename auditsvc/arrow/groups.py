@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from auditsvc.arrow.room import check_spread
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -24,19 +26,25 @@ class Groups:
             found = key.dictionary_encode(null_encoding="encode")
             if (of := len(found.dictionary)) < 2:
                 continue
+            found = found.indices.cast(pa.int64())
+            if many == 1:  # the first that differs: its own kinds are in the order of being seen
+                kinds, many = found, of
+                continue
             # Both are less than `count`, so that the numbers stay within 64 bits.
-            kinds = pc.add(pc.multiply(kinds, of), found.indices.cast(pa.int64()))
-            found = kinds.dictionary_encode()
-            kinds, many = found.indices.cast(pa.int64()), len(found.dictionary)
+            made = pc.add(pc.multiply(kinds, of), found).dictionary_encode()
+            kinds, many = made.indices.cast(pa.int64()), len(made.dictionary)
         self.kinds: pa.Array = kinds
-        self.firsts: pa.Array = pc.index_in(
-            pa.array(range(min(many, count)), pa.int64()), value_set=kinds
-        ).cast(pa.int64())
+        self.firsts: pa.Array = pc.index_in(pa.arange(0, min(many, count)), value_set=kinds).cast(
+            pa.int64()
+        )
 
     def __len__(self) -> int:
         """Give the number of kinds."""
         return len(self.firsts)
 
     def spread(self, rows: pa.Table) -> pa.Table:
-        """Give of a row of each kind those of all things."""
-        return rows if len(self.kinds) == len(rows) else rows.take(self.kinds)
+        """Give of a row of each kind those of all things; TooMuchError if there is no room."""
+        if len(self.kinds) == len(rows):
+            return rows
+        check_spread(rows, self.kinds)
+        return rows.take(self.kinds)

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from auditsvc.arrow.call_rows import as_table, shared
 from auditsvc.arrow.calls import FILES, PART, ROWS
 from auditsvc.arrow.columns import TIME
-from auditsvc.arrow.json_rows import Where, parsed, read_rows
 from auditsvc.arrow.paths import ASKED, OF_FILE
+from auditsvc.arrow.rows import read_table
+from auditsvc.arrow.where import Where
 from auditsvc.store.views import files_of_calls, files_of_uring
 from auditsvc.store.views.dialect import SQLITE
 
@@ -40,7 +41,7 @@ def path_rows(
     tables = [pa.schema(fields).empty_table()]
     for rows in slices:
         found = {"event_id": rows["event"], "item": rows["item"]}
-        found |= {name: rows.files[name] for name in OF_FILE}
+        found |= {name: rows.of_file(name) for name in OF_FILE}
         order = None
         if _has_alike(rows["event"], rows["item"]):
             order = _order({name: found[name] for name in _ORDER})
@@ -63,7 +64,7 @@ def file_rows(
 
 def _of_calls(every: Paths, values: Mapping[str, str], fields: Sequence[pa.Field]) -> pa.Table:
     calls = every.calls
-    is_parent = pc.equal(every.files["nametype"].combine_chunks().fill_null(""), "PARENT")
+    is_parent = pc.equal(every["nametype"].fill_null(""), "PARENT")
     rows = every.chosen(pc.and_(pc.is_valid(every["call"]), pc.invert(is_parent)))
     place = rows["call"]
 
@@ -71,12 +72,12 @@ def _of_calls(every: Paths, values: Mapping[str, str], fields: Sequence[pa.Field
         return [pc.take(each, place) for each in keys]
 
     found = {"event_id": rows["event"], "time": pc.take(calls.at, place).cast(TIME)}
-    found |= {name: rows.files[name] for name in OF_FILE if name in values}
+    found |= {name: rows.of_file(name) for name in OF_FILE if name in values}
     is_of_rows = pc.is_valid(pc.take(calls.argument(ROWS, 0), place))
-    alone = pc.if_else(is_of_rows, pa.array(range(len(rows)), pa.int64()), None)
-    nametype = rows.files["nametype"].combine_chunks()
+    alone = pc.if_else(is_of_rows, pa.arange(0, len(rows)), None)
+    nametype = rows["nametype"]
     deed = [*of_calls([*calls.told(FILES), calls.records.all]), nametype, alone]
-    every_place = pa.array(range(len(rows)), pa.int64())
+    every_place = pa.arange(0, len(rows))
     for of, keys in (
         (_OF_CONTEXT, of_calls([calls.context])),
         (_OF_CALL, of_calls([*calls.told(PART, ()), *calls.failed])),
@@ -96,17 +97,15 @@ def _asked(
 ) -> pa.Table:
     """Ask for columns of `files` of the rows at some places."""
     where = Where("1 = 1", {"rows": rows.named(places)})
-    found = read_rows(rows.connection, _FILES, values, where=where, order="v.asked")
     kinds = {each.name: each for each in fields}
-    return parsed(found, [kinds[name] for name in values])
+    wanted = [kinds[name] for name in values]
+    return read_table(rows.connection, _FILES, values, wanted, where=where, order="v.asked")
 
 
 def _of_uring(rows: Paths, values: Mapping[str, str], fields: Sequence[pa.Field]) -> pa.Table:
     scope = rows.calls.scope
     sql, where = files_of_uring(SQLITE, f" AND {scope.on('e.id')}"), Where("1 = 1", scope.values)
-    return parsed(
-        read_rows(rows.connection, f"({sql})", values, where=where, order="v.event_id"), fields
-    )
+    return read_table(rows.connection, f"({sql})", values, fields, where=where, order="v.event_id")
 
 
 def _table(

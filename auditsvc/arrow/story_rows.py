@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from auditsvc.arrow.call_rows import as_table, shared
 from auditsvc.arrow.calls import STORY, listed, without
 from auditsvc.arrow.groups import Groups
-from auditsvc.arrow.json_rows import Where, parsed, read_rows
+from auditsvc.arrow.rows import read_table
+from auditsvc.arrow.where import Where
 from auditsvc.store.views import story_of_calls, story_of_others
 from auditsvc.store.views.dialect import SQLITE
 
@@ -67,7 +68,7 @@ def story_rows(
     tables += [_Stories(each, values, fields).rows() for each in slices if len(each.calls)]
     sql = story_of_others(SQLITE, f"WHERE {where.text.replace('v.event_id', 'e.id')}")
     rows = Where("1 = 1", where.values)
-    lone = parsed(read_rows(connection, f"({sql})", values, where=rows, order="1"), fields)
+    lone = read_table(connection, f"({sql})", values, fields, where=rows, order="1")
     if not len(lone):
         return pa.concat_tables(tables).combine_chunks()
     return pa.concat_tables([*tables, lone]).sort_by("event_id").combine_chunks()
@@ -139,7 +140,7 @@ class _Stories:
             [each.take(places) for each in keys],
             lambda ids: self._asked([_SENTENCE], ids),
         )[_SENTENCE]
-        every = pa.array(range(len(sentences)), pa.int64())
+        every = pa.arange(0, len(sentences))
         return pc.take(own, pc.index_in(every, value_set=places))
 
     def _asked(self, names: Sequence[str], ids: pa.Array) -> pa.Table:
@@ -172,5 +173,7 @@ class _Stories:
 
     def _read(self, names: Sequence[str], sql: str, where: Where) -> pa.Table:
         wanted = {name: self._values[name] for name in names}
-        rows = read_rows(self._connection, f"({sql})", wanted, where=where, order="v.event_id")
-        return parsed(rows, [self._kinds[name] for name in names])
+        fields = [self._kinds[name] for name in names]
+        return read_table(
+            self._connection, f"({sql})", wanted, fields, where=where, order="v.event_id"
+        )

@@ -11,13 +11,14 @@ between.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.arrow import calls as of_calls
 from auditsvc.arrow.call_rows import call_rows
-from auditsvc.arrow.json_rows import Where, parsed, read_rows
 from auditsvc.arrow.path_rows import file_rows, path_rows
 from auditsvc.arrow.paths import Paths
+from auditsvc.arrow.record_rows import record_rows
+from auditsvc.arrow.rows import read_table
 from auditsvc.arrow.story_rows import story_rows
 
 if TYPE_CHECKING:
@@ -26,12 +27,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection
 
+    from auditsvc.arrow.where import Where
+
+
+WHOLE: Final = 1 << 16
+"""Calls that are read together by who reads a part of a store, and less where that has no room."""
+
 
 class Views:
     """The views of a store, in one transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, size: int = 0) -> None:
+        """`size`: most calls that are read together, if not `SLICE`; fewer of them are kept."""
         self.connection = connection
+        self._size = size
         self._known: tuple[Where, list[Paths]] | None = None
 
     def rows(
@@ -56,16 +65,20 @@ class Views:
                 return path_rows(self._slices(where), values, fields)
             if view == "files":
                 return file_rows(self._slices(where), values, fields)
-        return parsed(read_rows(self.connection, view, values, where=where, order=order), fields)
+            if view == "records":
+                return record_rows(self._slices(where), values, fields)
+        return read_table(self.connection, view, values, fields, where=where, order=order)
 
     def _slices(self, where: Where) -> Iterable[Paths]:
         """Give the calls with their paths; they are kept if they are few."""
         if self._known is not None and self._known[0] == where:
             return self._known[1]
         self._known = None
-        slices = (Paths(self.connection, each) for each in of_calls.slices(self.connection, where))
+        size = self._size or of_calls.SLICE
+        calls = of_calls.slices(self.connection, where, size)
+        slices = (Paths(self.connection, each) for each in calls)
         first = next(slices)
-        if len(first.calls) < of_calls.SLICE:
+        if len(first.calls) < size:
             self._known = (where, [first])
             return self._known[1]
         return chain([first], slices)

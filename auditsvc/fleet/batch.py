@@ -70,7 +70,9 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
     """Make a batch, in short steps, each of which gives None; the last one gives it."""
     tables = []
     amended = set(content.amended)
-    again = {each for each in content.arrived if each <= content.top} | amended
+    known = content.top >= 0
+    again = {each for each in content.arrived if each <= content.top} if known else set()
+    again |= amended
     for table in source.tables([*content.arrived, *(amended - set(content.arrived))]):
         tables.append(_numbered(table, told.n, pa.array(sorted(again), pa.int64())))
         yield None
@@ -82,7 +84,7 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
         "id": told.id,
         "range": told.range,
         "events": told.events,
-        "missing": told.events - _count(ids, [n for n in content.arrived if n > content.top]),
+        "missing": told.events - _count(ids, content),
         "again": len(ids) - first,
         "gone": len(gone),
         "shipped": told.shipped,
@@ -101,7 +103,11 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
     yield Made(written(_whole(rows), {"auditsvc.batch": text}), len(rows), _newest(rows))
 
 
-def _count(ids: pa.ChunkedArray, wanted: Sequence[int]) -> int:
+def _count(ids: pa.ChunkedArray, content: Content) -> int:
+    """Count the events that arrived for the first time."""
+    wanted = content.arrived
+    if content.top >= 0:
+        wanted = [each for each in wanted if each > content.top]
     found = pc.is_in(ids, value_set=pa.array(wanted, pa.int64()))
     return int(pc.sum(found).as_py() or 0)
 

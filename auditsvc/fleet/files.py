@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from auditsvc.fleet.schema import OF_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _SHARED: Final = ("path", "name", "nametype", "inode", "dev", "mode", "ouid", "ogid")
 _OF_CALL: Final = ("success", "errno", "euid", "comm", "exe", "key", "syscall")
@@ -33,8 +33,11 @@ def paired(events: pa.Table, paths: pa.ListArray, files: pa.Table) -> tuple[pa.L
     parts = {each.name: flat.field(each.name) for each in flat.type}
     ids = events["event_id"].combine_chunks()
     of = pc.take(ids, pc.list_parent_indices(paths))
-    ours = pa.table({"event_id": of, _AT: pa.array(range(len(of)), pa.int64()), **parts})
+    ours = pa.table({"event_id": of, _AT: pa.arange(0, len(of)), **parts})
     ours = ours.filter(pc.not_equal(pc.coalesce(ours["nametype"], ""), "PARENT"))
+    if _are_in_place(events, ours, files):
+        made = _beside(parts, ours[_AT].combine_chunks(), files)
+        return pa.ListArray.from_arrays(paths.offsets, made), files[:0]
     calls = events.filter(pc.equal(events["type"], "SYSCALL"))["event_id"].combine_chunks()
     good = _alike(ours, files.filter(pc.is_in(files["event_id"], value_set=calls)))
     ours = _of(ours, good).sort_by(_ORDER)
@@ -47,10 +50,7 @@ def paired(events: pa.Table, paths: pa.ListArray, files: pa.Table) -> tuple[pa.L
     is_kept = pc.invert(pc.is_in(theirs["event_id"], value_set=bad))
     at = ours[_AT].filter(is_kept).combine_chunks()
     theirs = theirs.filter(is_kept)
-    places = pc.index_in(pa.array(range(len(of)), pa.int64()), value_set=at)
-    for name in OF_PATH:
-        parts[name] = pc.take(theirs[name].combine_chunks(), places)
-    made = pa.StructArray.from_arrays(list(parts.values()), names=list(parts))
+    made = _beside(parts, at, theirs)
     left = files.filter(
         pc.or_(
             pc.invert(pc.is_in(files["event_id"], value_set=good)),
@@ -58,6 +58,31 @@ def paired(events: pa.Table, paths: pa.ListArray, files: pa.Table) -> tuple[pa.L
         )
     )
     return pa.ListArray.from_arrays(paths.offsets, made), left
+
+
+def _are_in_place(events: pa.Table, ours: pa.Table, files: pa.Table) -> bool:
+    """Whether the rows of both are in the same order and alike, as they mostly are."""
+    if len(ours) != len(files):
+        return False
+    if not all(ours[name].equals(files[name]) for name in ("event_id", *_SHARED)):
+        return False
+    call = pc.index_in(files["event_id"], value_set=events["event_id"].combine_chunks())
+    is_call = pc.equal(pc.take(events["type"], call), "SYSCALL")
+    return bool(pc.all(is_call).as_py()) and all(
+        pc.take(events[name], call).equals(files[name]) for name in _OF_CALL
+    )
+
+
+def _beside(parts: Mapping[str, pa.Array], at: pa.Array, theirs: pa.Table) -> pa.StructArray:
+    """Give paths with the columns of `files` of those at some places."""
+    count = len(next(iter(parts.values())))
+    if at.equals(pa.arange(0, count)):
+        beside = {name: theirs[name].combine_chunks() for name in OF_PATH}
+    else:
+        places = pc.index_in(pa.arange(0, count), value_set=at)
+        beside = {name: pc.take(theirs[name].combine_chunks(), places) for name in OF_PATH}
+    both = {**parts, **beside}
+    return pa.StructArray.from_arrays(list(both.values()), names=list(both))
 
 
 def _alike(ours: pa.Table, theirs: pa.Table) -> pa.Array:

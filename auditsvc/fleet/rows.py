@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from auditsvc.archive.rows import read_where
 from auditsvc.arrow.events import Events, listed
-from auditsvc.arrow.json_rows import Where
-from auditsvc.arrow.view_rows import Views
+from auditsvc.arrow.room import in_parts
+from auditsvc.arrow.view_rows import WHOLE, Views
+from auditsvc.arrow.where import Where
 from auditsvc.fleet.files import paired
 from auditsvc.fleet.schema import LISTS, OF_ALL, RECORDED, STORY, schema
 from auditsvc.store import arrivals
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from auditsvc.store.database import Database
 
-SIZE: Final = 8192
+SIZE: Final = 32_768
 """Events of a table: with fewer, more of the work is done anew for each; while one is read, the
 store keeps what is written meanwhile in its log."""
 _OTHERS: Final = 100
@@ -60,10 +61,12 @@ class Source:
         """Give the rows of these events, without `batch` and `version`, in the order of ids."""
         ordered = sorted(ids)
         for start in range(0, len(ordered), size):
-            wanted = ordered[start : start + size]
-            with reading(self._database) as connection:
-                where = _condition(connection, wanted)
-                yield self._table(Views(connection), where, pa.array(wanted, pa.int64()))
+            yield from in_parts(self._read, ordered[start : start + size])
+
+    def _read(self, wanted: Sequence[int]) -> pa.Table:
+        with reading(self._database) as connection:
+            where = _condition(connection, wanted)
+            return self._table(Views(connection, WHOLE), where, pa.array(wanted, pa.int64()))
 
     def _table(self, views: Views, where: Where, wanted: pa.Array) -> pa.Table:
         events = _only(self._events.rows(views, where), wanted)
@@ -138,6 +141,8 @@ def _rows(
 
 
 def _only(rows: pa.Table, ids: pa.Array) -> pa.Table:
+    if not len(rows) or rows["event_id"].combine_chunks().equals(ids):
+        return rows
     is_wanted = pc.is_in(rows["event_id"], value_set=ids)
     if pc.all(is_wanted, min_count=0).as_py():  # mostly: then nothing is copied
         return rows

@@ -41,14 +41,14 @@ from auditsvc.store import arrivals
 from auditsvc.store.database import reading
 from auditsvc.store.migrate import current_revision
 from auditsvc.store.partitions import DAY
-from auditsvc.store.read.feed import Feed, Position
+from auditsvc.store.read.feed import Feed, Position, Slice
 from auditsvc.store.read.selection import Selection
 from auditsvc.store.schema import ledger_entry
 from auditsvc.store.schema import source as source_table
 from auditsvc.value_text import parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from auditsvc.config import Settings
     from auditsvc.fleet.batch import Made
@@ -104,6 +104,8 @@ class Shipper:
         self._file = settings.state_directory / _FILE
         self._seen: list[tuple[float, int]] = []
         """When looks found something new waiting, and the last arrival by then."""
+        self._part: tuple[Position, Slice] | None = None
+        """What waited when a look was taken last, from a position on."""
         self._pace = 0.0
         """Seconds that an event of the last batch took until that was put."""
 
@@ -131,6 +133,7 @@ class Shipper:
         most = self._settings.fleet.batch_events
         amended = self._feed.amended(most, state.amended)
         part = self._feed.ids(ALL, most)
+        self._part = (self._feed.position, part)
         waiting = len(part.ids) + len(amended)
         if only_due and not self._is_due(state, waiting):
             return state
@@ -139,7 +142,7 @@ class Shipper:
         intent = Intent(
             n=state.n + 1,
             end=end_of(part.end),
-            events=sum(each > state.top for each in part.ids),
+            events=_count_above(part.ids, state.top),
             amended=amended[-1][0] if amended else state.amended,
             made=round(self._now(), 3),
             id=secrets.token_hex(8),
@@ -172,6 +175,9 @@ class Shipper:
         assert intent is not None
         arrived: list[int] = []
         end, position = Position(*intent.end), self._feed.position
+        if self._part is not None and self._part[0] == position and self._part[1].end == end:
+            arrived, position = self._part[1].ids, end  # just asked for, for the intent
+        self._part = None
         while position != end:
             part = self._feed.ids(ALL, 1 << 31, position, end)
             arrived += part.ids
@@ -280,6 +286,10 @@ class Shipper:
             replace_file(self._file, json.dumps(asdict(reached)), sync=True)
         except OSError as error:
             raise FleetError(f"{self._file} cannot be written: {error.strerror}") from error
+
+
+def _count_above(ids: Sequence[int], top: int) -> int:
+    return len(ids) if top < 0 else sum(each > top for each in ids)
 
 
 def _refusal() -> FleetError:

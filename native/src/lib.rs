@@ -6,9 +6,12 @@
 //! `auditsvc.record.line`, `auditsvc.decode`, `auditsvc.evidence.chain` and
 //! `auditsvc.evidence.row_digest`, and one test suite tests both.
 //!
+//! `Columns` gives rows of a database in the form of Arrow (`auditsvc.arrow.sqlite_rows`).
+//!
 //! `unsafe` is used only in `sys`, for system calls.
 
 mod collect;
+mod columns;
 mod decode;
 mod decoder_py;
 mod evidence;
@@ -21,6 +24,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::collect::{Drain, Drained};
+    #[pymodule_export]
+    use crate::columns::Columns;
     #[pymodule_export]
     use crate::decoder_py::Decoder;
     #[pymodule_export]

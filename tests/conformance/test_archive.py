@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from fixtures.repeats import seeds, some
 from pyarrow import parquet
 
 from auditsvc.archive import place
+from auditsvc.archive.job import Job
+from auditsvc.arrow import room
 from auditsvc.config import load_settings
 from auditsvc.errors import ArchiveError, QueryError
 from auditsvc.retention import report as retention
@@ -417,3 +420,23 @@ def test_search_gives_both_page_by_page(cookbook, newest):
     while part := page(size, found[-1] if found else None):
         found += part
     assert found == whole
+
+
+def test_a_part_that_has_no_room_at_once_is_read_in_several(tmp_path):
+    """Nothing of it is there twice, and nothing is missing."""
+    load(f"sqlite:///{tmp_path}/store.db", (DATA / "mixed.log").read_bytes())
+    passes = []
+    for number, most in enumerate((room.MOST, 3000)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        shutil.copy(tmp_path / "store.db", folder)
+        settings = settings_of(f"sqlite:///{folder}/store.db", folder)
+        with open_store(settings.store, create=False) as store:
+            job = Job(store.database, settings, now=lambda: 4e9)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(room, "MOST", most)
+                steps = sum(1 for _ in job.steps())
+        passes.append((steps, job.events, made.views(partial(asked, settings))))
+    (few, *whole), (many, *parts) = passes
+    assert parts == whole
+    assert many > few

@@ -13,10 +13,14 @@ from fixtures.stores import new_store
 
 from auditsvc.archive.rows import read_where, stored_columns
 from auditsvc.archive.views import field, order_of
-from auditsvc.arrow import calls
+from auditsvc.arrow import calls, room, sqlite_rows
 from auditsvc.arrow.columns import BESIDE, field_of
-from auditsvc.arrow.json_rows import Where, columns_of, parsed, read_rows
+from auditsvc.arrow.events import Events
+from auditsvc.arrow.rows import columns_of, read_table
 from auditsvc.arrow.view_rows import Views
+from auditsvc.arrow.where import Where
+from auditsvc.errors import TooMuchError
+from auditsvc.fleet.rows import Source
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 
@@ -28,6 +32,8 @@ NAMES = (
     *('"/etc/passwd"', '"/etc/shadow"', '"here"', '"./x"', '"."', '"./"', '""', '"0x0"', "(null)"),
     *("00C3A9FF22", "2F612C620A63", "7461622274657874", '"/a,b"'),
 )
+MORE = ("", " cap_fp=0 cap_fe=0", " cap_fp=0 cap_fe=0", " cap_fp=1 cap_frootid=0")
+"""What a record of a file has beside the columns."""
 KINDS = ("NORMAL", "NORMAL", "PARENT", "CREATE", "DELETE", "UNKNOWN")
 EVERY = Where("v.event_id > 0")
 SOME = Where(
@@ -117,6 +123,7 @@ def _files(chance, serial, when):
         body = (
             f"item={item} name={chance.choice(NAMES)} inode={chance.choice((7, 8, 1 << 63))}"
             f" dev=08:01 mode={mode} ouid=0 ogid=0 rdev=00:00 nametype={chance.choice(KINDS)}"
+            f"{chance.choice(MORE)}"
         )
         text += record("PATH", serial, body, **when)
     if chance.random() < 0.1:
@@ -139,9 +146,12 @@ def _who(chance, pids, ids):
     return {"pid": pid, "ppid": parent, "auid": user, "uid": user, "exe": exe, "comm": comm}
 
 
-def asked(connection, view, values, fields):
-    """Give the rows that the view gives for each."""
-    return parsed(read_rows(connection, view, values, where=EVERY, order="event_id"), fields)
+def said(connection, view, values, fields, *, where=EVERY, order="event_id"):
+    """Give the rows that the view gives for each, by the driver's objects."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite_rows, "native_core", lambda: None)
+        rows = read_table(connection, view, values, fields, where=where, order=order)
+    return rows.to_pylist()
 
 
 @pytest.fixture(params=[*seeds(2, 40), "cookbook"])
@@ -172,7 +182,7 @@ def test_all_calls_have_the_rows_of_the_view(url, monkeypatch):
             for name, alias in of.items():
                 values[alias] = f"(SELECT o.{name} FROM {other} o WHERE o.event_id = v.event_id)"
         fields = [field_of(name) for name in (*values, "never")]
-        wanted = asked(connection, "syscalls", values, fields).to_pylist()
+        wanted = said(connection, "syscalls", values, fields)
         assert wanted
         for size in (calls.SLICE, 60):
             monkeypatch.setattr(calls, "SLICE", size)
@@ -186,7 +196,7 @@ def test_all_events_have_their_story(url, monkeypatch):
         names = stored_columns("story", columns_of(connection, "story"))
         values = {name: f'v."{name}"' for name in names}
         fields = [field("story", name) for name in names]
-        wanted = asked(connection, "story", values, fields).to_pylist()
+        wanted = said(connection, "story", values, fields)
         assert wanted
         for size in (calls.SLICE, 60):
             monkeypatch.setattr(calls, "SLICE", size)
@@ -198,22 +208,21 @@ def test_all_events_have_their_story(url, monkeypatch):
         ]
 
 
-@pytest.mark.parametrize("view", ["paths", "files"])
+@pytest.mark.parametrize("view", ["paths", "files", "records"])
 def test_all_files_have_the_rows_of_the_view(url, monkeypatch, view):
     """Each column, and some alone, in one slice and in several, also of some events."""
     with open_store(url, create=False, read=True) as store, reading(store.database) as connection:
         every = {name: f'v."{name}"' for name in columns_of(connection, view)}
-        some = {name: every[name] for name in ("path", "event_id")}
+        some = {name: every[name] for name in every if name in ("path", "fields", "event_id")}
         order = order_of(view)
         for where, values in product((EVERY, SOME), (every, some)):
             fields = [field(view, name) for name in values]
-            rows = read_rows(connection, view, values, where=where, order=order)
-            wanted = parsed(rows, fields).to_pylist()
+            wanted = said(connection, view, values, fields, where=where, order=order)
             assert wanted
             for size in (calls.SLICE, 60):
                 monkeypatch.setattr(calls, "SLICE", size)
                 found = Views(connection).rows(view, values, fields, where, order).to_pylist()
-                if view == "paths":
+                if view != "files":
                     assert found == wanted
                     continue
                 # No order within an event is promised.
@@ -226,9 +235,26 @@ def test_no_event_gives_no_row(url):
     """Of all views that are asked for by calls."""
     nothing = Where("v.event_id = :id", {"id": 1})
     with open_store(url, create=False, read=True) as store, reading(store.database) as connection:
-        for view in ("syscalls", "story", "paths", "files"):
+        for view in ("syscalls", "story", "paths", "files", "records"):
             names = columns_of(connection, view)
             values = {name: f'v."{name}"' for name in names}
             fields = [field(view, name) for name in names]
             found = Views(connection).rows(view, values, fields, nothing, order_of(view))
             assert (found.num_rows, found.column_names) == (0, list(names))
+
+
+def test_what_has_no_room_at_once_is_read_in_parts(url, monkeypatch):
+    """Also if it is one event that has none: that is an error, and not a part of its rows."""
+    with open_store(url, create=False, read=True) as store:
+        source, events = Source(store.database, "box", "s"), Events(store.database)
+        whole = [row for batch in events.batches() for row in batch.to_pylist()]
+        ids = [row["event_id"] for row in whole]
+        shipped = [row for table in source.tables(ids) for row in table.to_pylist()]
+        monkeypatch.setattr(room, "MOST", 8000)
+        batches, tables = list(events.batches()), list(source.tables(ids))
+        assert len(ids) < 100 or min(len(batches), len(tables)) > 1
+        assert [row for batch in batches for row in batch.to_pylist()] == whole
+        assert [row for table in tables for row in table.to_pylist()] == shipped
+        monkeypatch.setattr(room, "MOST", 0)
+        with pytest.raises(TooMuchError):
+            list(room.in_parts(lambda ids: room.check_room(len(ids)), ids))

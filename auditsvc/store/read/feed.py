@@ -12,7 +12,7 @@ An event that a late record completes is not given again.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -200,7 +200,7 @@ class Feed:
         wanted: list[int] = []
         while len(wanted) < limit:
             got = _ask(connection, selection, _between(low, first.high), limit)
-            wanted += [each for each in got if not _covered(later, each)]
+            wanted += _apart(got, later)
             if len(got) < limit:
                 break
             low = got[-1] + 1
@@ -235,7 +235,7 @@ def _between(low: int, high: int) -> Within:
 
 def _ask(connection: Connection, selection: Selection, within: Within, limit: int) -> list[int]:
     """Give the lowest selected ids within."""
-    found = [each for (each,) in connection.execute(selection.calls(within).limit(limit)).all()]
+    found = list(connection.scalars(selection.calls(within).limit(limit)).all())
     if len(found) == limit:  # ids after these are not among the lowest
         calls, last = within, found[-1]
 
@@ -244,7 +244,7 @@ def _ask(connection: Connection, selection: Selection, within: Within, limit: in
 
     others = selection.others(within)
     if others is not None:
-        found += [each for (each,) in connection.execute(others.limit(limit)).all()]
+        found += connection.scalars(others.limit(limit)).all()
     return sorted(found)[:limit]
 
 
@@ -269,7 +269,11 @@ def _cut(row: _Arrival, until: Position | None) -> _Arrival:
     return row._replace(high=min(row.high, until.event))
 
 
-def _covered(ranges: Sequence[tuple[int, int]], event: int) -> bool:
-    """Whether an id lies in one of some ranges, which do not overlap, in order."""
-    index = bisect_right(ranges, (event, 1 << 63)) - 1
-    return index >= 0 and ranges[index][1] >= event
+def _apart(ids: Sequence[int], ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """Give the ids, in order, that lie in none of some ranges, which do not overlap, in order."""
+    found: list[int] = []
+    start = 0
+    for low, high in ranges:
+        found += ids[start : bisect_left(ids, low, start)]
+        start = bisect_right(ids, high, start)
+    return found + list(ids[start:])

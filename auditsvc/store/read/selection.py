@@ -65,7 +65,9 @@ class Selection:
 
     def calls(self, within: Within) -> Select[int]:
         """Ids of the system calls whose id is `within`, in order."""
-        found = select(syscall.c.id).join(context, context.c.id == syscall.c.context)
+        found = select(syscall.c.id)
+        if not self._is_of_all_callers:
+            found = found.join(context, context.c.id == syscall.c.context)
         conditions = [within(syscall.c.id)]
         if self.keyed or self.keys:
             key = text.alias("key_text")
@@ -83,6 +85,13 @@ class Selection:
             conditions.append(exe.c.value.in_(self.programs))
         conditions += self._who(syscall.c.id, context.c.auid, context.c.pid, context.c.host)
         return found.where(*conditions).order_by(syscall.c.id)
+
+    @property
+    def _is_of_all_callers(self) -> bool:
+        """Whether nothing is asked of a call's context."""
+        of_calls = (self.keyed, self.keys, self.syscalls, self.programs)
+        of_who = (self.auids, self.hosts, self.exclude_pids, self.exclude)
+        return not any((*of_calls, *of_who))
 
     def others(self, within: Within) -> Select[int] | None:
         """Ids of the other events whose id is `within`, in order; None if none is wanted."""

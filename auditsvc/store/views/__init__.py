@@ -21,9 +21,15 @@ from auditsvc.store.views.files import (
     files_of_uring,
 )
 from auditsvc.store.views.logins import logins
-from auditsvc.store.views.recorded import CONTEXT_IDS, RECORDED, paths
+from auditsvc.store.views.recorded import (
+    CONTEXT_IDS,
+    RECORDED,
+    paths,
+    records_of_others,
+    records_of_paths,
+    stored_paths,
+)
 from auditsvc.store.views.story import (
-    FILE_TEXT,
     IS_FOLDER,
     IS_NAMED,
     all_events,
@@ -35,7 +41,6 @@ from auditsvc.store.views.story import (
 __all__ = [
     "CONTEXT_IDS",
     "DIALECTS",
-    "FILE_TEXT",
     "IS_FOLDER",
     "IS_NAMED",
     "NAMES",
@@ -44,7 +49,10 @@ __all__ = [
     "files_of_calls",
     "files_of_uring",
     "paths",
+    "records_of_others",
+    "records_of_paths",
     "statements",
+    "stored_paths",
     "story_of_calls",
     "story_of_others",
 ]

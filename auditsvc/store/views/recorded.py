@@ -109,6 +109,21 @@ def paths(d: Dialect, rows: str = "") -> str:
         {joins}"""  # noqa: S608 - as above
 
 
+def stored_paths(d: Dialect, where: str) -> str:
+    """Give rows of `path` as the view has them, but for `path`; `where` chooses rows `p`.
+
+    Beside them `seq`, and the ids of the file and of what else its record says.
+    """
+    found, _ = _lookups(d, [_text("obj", "f.obj")])
+    return f"""
+        SELECT p.event AS event_id, p.item, p.seq, p.file, f.extra, name.value AS name,
+            {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
+        FROM path p
+        CROSS JOIN file f ON f.id = p.file
+        LEFT JOIN text name ON name.id = f.name
+        WHERE {where}"""  # noqa: S608 - as above
+
+
 def _sockaddrs(d: Dialect) -> str:
     return f"""
         SELECT s.event AS event_id, a.family, a.address, a.port, a.path
@@ -183,30 +198,53 @@ def _tamper(d: Dialect) -> str:
 
 
 def _records(d: Dialect) -> str:
-    # Fields without a column are shown under the type of the record they came in.
+    own, of_contexts, of_addresses = _bare_records(d)
+    return " UNION ALL ".join((own, of_contexts, records_of_paths(d), of_addresses))
+
+
+def records_of_others(d: Dialect) -> str:
+    """Give the view's rows but those of `records_of_paths`."""
+    return " UNION ALL ".join(_bare_records(d))
+
+
+def records_of_paths(d: Dialect, rows: str = "") -> str:
+    """Give the view's rows of what a PATH says beside the columns; `rows`: as of `paths`."""
+    joined = (
+        f"""FROM {rows} p
+        JOIN file f ON f.id = p.file
+        JOIN text extra ON extra.id = f.extra"""
+        if rows
+        else f"""FROM file f
+        JOIN text extra ON extra.id = f.extra
+        JOIN path p ON {d.settled.format("p", "file = f.id")}"""
+    )
     return f"""
+        SELECT p.event AS event_id, p.seq, type.name AS type,
+            {d.json_add.format("extra.value", "item", "p.item")} AS fields{asked(rows)}
+        {joined}
+        LEFT JOIN record_type type ON type.type = {PATH}"""
+
+
+def _bare_records(d: Dialect) -> tuple[str, str, str]:
+    # Fields without a column are shown under the type of the record they came in.
+    own = f"""
         SELECT r.event AS event_id, r.seq, type.name AS type,
             {d.json.format("fields.value", "r.event")} AS fields
         FROM record r
         LEFT JOIN record_type type ON type.type = r.type
-        LEFT JOIN text fields ON fields.id = r.fields
-        UNION ALL
+        LEFT JOIN text fields ON fields.id = r.fields"""  # noqa: S608 - as above
+    of_contexts = f"""
         SELECT s.id, CAST(0 AS integer), type.name, {d.json.format("extra.value", "s.id")}
         FROM context c
         JOIN text extra ON extra.id = c.extra
         JOIN syscall s ON s.context = c.id
-        LEFT JOIN record_type type ON type.type = {SYSCALL}
-        UNION ALL
-        SELECT p.event, p.seq, type.name, {d.json_add.format("extra.value", "item", "p.item")}
-        FROM file f
-        JOIN text extra ON extra.id = f.extra
-        JOIN path p ON {d.settled.format("p", "file = f.id")}
-        LEFT JOIN record_type type ON type.type = {PATH}
-        UNION ALL
+        LEFT JOIN record_type type ON type.type = {SYSCALL}"""  # noqa: S608 - as above
+    of_addresses = f"""
         SELECT s.event, s.seq, type.name, {d.json_pair.format("saddr", "a.saddr")}
         FROM sockaddr s
         JOIN address a ON {d.settled.format("s", "address = a.id")}
         LEFT JOIN record_type type ON type.type = {SOCKADDR}"""  # noqa: S608 - as above
+    return own, of_contexts, of_addresses
 
 
 def _activity(d: Dialect) -> str:
