@@ -215,8 +215,8 @@ class ArchiveSettings(Section):
             and _BUCKET.fullmatch(value) is None
         ):
             raise ValueError(
-                "give the full path of a folder, of letters, digits and blanks, _ . + = @ , - and /,"
-                " or s3://BUCKET/PREFIX"
+                "give the full path of a folder, of letters, digits and blanks, _ . + = @ , - and"
+                " /, or s3://BUCKET/PREFIX"
             )
         return value
 
