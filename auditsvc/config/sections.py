@@ -214,7 +214,10 @@ class ArchiveSettings(Section):
             and _FOLDER.fullmatch(value) is None
             and _BUCKET.fullmatch(value) is None
         ):
-            raise ValueError("give the full path of a folder, or s3://BUCKET/PREFIX")
+            raise ValueError(
+                "give the full path of a folder, of letters, digits and blanks, _ . + = @ , - and"
+                " /, or s3://BUCKET/PREFIX"
+            )
         return value
 
     @field_validator("endpoint")

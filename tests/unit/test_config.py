@@ -94,6 +94,8 @@ def test_wrong_files_are_named(monkeypatch, tmp_path, text, says):
         ("AUDITSVC_RULES", "cis", "setting rules: it must be a list"),
         ("AUDITSVC_ALERT__EXEC", '["a"]', "alert.exec: give the program by its full path"),
         ("AUDITSVC_GUARD", "", "setting guard"),
+        ("AUDITSVC_ARCHIVE__TO", "/a[1]*", "of letters, digits and blanks"),
+        ("AUDITSVC_ARCHIVE__TO", "a", "the full path of a folder"),
     ],
 )
 def test_wrong_variables_are_named(monkeypatch, name, value, says):
