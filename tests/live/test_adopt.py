@@ -100,6 +100,14 @@ def daemon():
         return 0, ""
 
 
+def stop_daemon():
+    """End whatever is registered."""
+    pid, _ = daemon()
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: daemon() == (0, ""))
+
+
 @contextmanager
 def host_of(folder, **settings):
     """A host with a running auditd and its rules loaded; whatever is the daemon is ended."""
@@ -109,10 +117,7 @@ def host_of(folder, **settings):
         try:
             yield host
         finally:
-            pid, _ = daemon()
-            if pid:
-                os.kill(pid, signal.SIGTERM)
-                until(lambda: daemon() == (0, ""))
+            stop_daemon()
             for each in (host.folder / "state/adopt").glob("between-*/bridge.json"):
                 found = re.search(r'"pid": (\d+), "ended": ""', each.read_text())
                 if found and Path(f"/proc/{found[1]}").exists():
@@ -122,9 +127,7 @@ def host_of(folder, **settings):
 def end_daemon(host):
     """End the daemon when it has all that was called before: the kernel gives it records later."""
     wait_all(host.log)
-    pid, _ = daemon()
-    os.kill(pid, signal.SIGTERM)
-    until(lambda: daemon() == (0, ""))
+    stop_daemon()
 
 
 def test_there_and_back_under_load_loses_no_call(programs, tmp_path, kernel_lost):

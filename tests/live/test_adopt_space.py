@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from contextlib import contextmanager
 
 import pytest
 from fixtures.disk import small_disk
 from fixtures.waiting import until
 from live.programs import fresh_auid
-from live.test_adopt import Host, daemon, load
+from live.test_adopt import Host, load, stop_daemon
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 
@@ -49,10 +48,7 @@ def adopted(folder, settings="", **conf):
             host.adopt("--apply")
             yield host
         finally:
-            pid, _ = daemon()
-            if pid:
-                os.kill(pid, signal.SIGTERM)
-                until(lambda: daemon() == (0, ""))
+            stop_daemon()
 
 
 def fill(folder, percent):
