@@ -31,16 +31,20 @@ _HINT: Final = "give sqlite:////PATH or postgresql://USER@HOST/DATABASE"
 
 def parse_url(url: str) -> URL:
     """Read sqlite:////PATH or postgresql://USER@HOST/DATABASE; ConfigError if it is neither."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        # The text may contain a password, so it is not shown.
-        raise ConfigError("the store's URL cannot be read", _HINT) from error
+    parsed = _any_url(url)
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return _sqlite_url(url, parsed)
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
     raise ConfigError(f"no store can be kept in {parsed.drivername}", _HINT)
+
+
+def _any_url(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as error:
+        # The text may contain a password, so it is not shown.
+        raise ConfigError("the store's URL cannot be read", _HINT) from error
 
 
 def _sqlite_url(url: str, parsed: URL) -> URL:
@@ -70,9 +74,12 @@ def file_url(path: Path) -> str:
 
 
 def shown_url(url: str) -> str:
-    """Give a store's URL as it is shown: without its password; ConfigError if it is not valid."""
-    parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite":
+    """Give a store's URL as it is shown, without its password; ConfigError if it cannot be read.
+
+    It may be of a database in which no store can be: a report that says so shows it.
+    """
+    parsed = _any_url(url)
+    if parsed.drivername.partition("+")[0] == "sqlite":
         return url
     return parsed.render_as_string(hide_password=True)
 
