@@ -39,12 +39,16 @@ def _answer(url: str, text: bytes, seconds: float) -> int:
         if not is_late.is_set():
             connection.request("POST", path, text, {"Content-Type": "application/json"})
             status = connection.getresponse().status
-        if is_late.is_set():
-            raise TimeoutError(f"no answer within {seconds:g} s")
-        return status
+    except (OSError, http.client.HTTPException):
+        if not is_late.is_set():
+            raise
+        # It was cut off in the middle: that says nothing of the other end.
     finally:
         late.cancel()
         connection.close()
+    if is_late.is_set():
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    return status
 
 
 def _cut(connection: http.client.HTTPConnection, is_late: threading.Event) -> None:
