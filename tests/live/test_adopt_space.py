@@ -6,9 +6,11 @@ of the test's, in a mount namespace of adopt's and of the service that it starts
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 from fixtures.disk import small_disk
@@ -52,15 +54,23 @@ def adopted(folder, settings="", **conf):
 
 
 def fill(folder, percent):
-    """Fill the disk by a file of somebody else."""
+    """Fill the disk by a file of somebody else, while the service writes."""
     ballast = folder / "state/ballast"
-    ballast.unlink(missing_ok=True)
-    have = os.statvfs(folder / "state")
-    wanted = (have.f_blocks * percent // 100 - (have.f_blocks - have.f_bfree)) * have.f_frsize
-    if wanted <= 0:
-        return
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, min(wanted, have.f_bavail * have.f_frsize))
+    for spare in count():  # blocks that the file system may need for itself
+        ballast.unlink(missing_ok=True)
+        have = os.statvfs(folder / "state")
+        used = have.f_blocks - have.f_bfree
+        blocks = min(have.f_blocks * percent // 100 - used, have.f_bavail) - spare
+        if blocks <= 0:
+            return
+        try:
+            with ballast.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, blocks * have.f_frsize)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # the service has written meanwhile: there is less
+                raise
+        else:
+            return
 
 
 def stages(folder):
