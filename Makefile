@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo fleet-demo fleet-spark check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour screenshots man wheel wheelhouse deb release clean
+.PHONY: setup dev demo fleet-demo fleet-spark check lint unit test test-long test-peers chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour screenshots man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -162,8 +162,22 @@ test: setup peers lint
 	$(PYTEST) --share-states $(STATES:%=--host-state %) $(ARGS)
 
 # Hours rather than minutes: long loops, more examples, a million records against auparse.
-test-long: setup peers lint
+test-long: setup peers lint build/newer-peers/.unpacked
 	$(PYTEST) --long --timeout 7200 $(LONG_STATES:%=--host-state %) $(ARGS)
+	$(HELD_AGAINST_PEERS)
+
+# Search and reports against the ausearch and aureport of a newer Debian than this may be: `test`
+# has those of this machine's release.
+NEWER_PEERS := trixie
+HELD_AGAINST_PEERS = PEERS=build/newer-peers $(BIN)/pytest -q tests/unit/test_search.py \
+    tests/conformance/test_search.py tests/conformance/test_search_formats.py \
+    tests/conformance/test_search_shown.py tests/conformance/test_aureport.py $(ARGS)
+test-peers: setup build/newer-peers/.unpacked
+	$(HELD_AGAINST_PEERS)
+
+build/newer-peers/.unpacked: tools/unpack-newer-peers build/.system-test
+	tools/unpack-newer-peers $(NEWER_PEERS) build/newer-peers
+	touch $@
 
 # Faults, each injected for real, in their long form: docs/guarantees.md names them.
 chaos: setup peers

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fixtures import ausearch, searching
+from fixtures import ausearch, peers, searching
 from fixtures.logs import call, end, load, opening, record
 
 from auditsvc.search.criteria import Criteria
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.each_database
 DATA = Path(__file__).parent.parent / "data"
 LOGS = [path for path in sorted(DATA.glob("records/*.log")) if path.stem != "raw"]
 
-URING = "ausearch 3.0.9 knows no URINGOP, and 4.2.2 drops it where an auid is asked for"
+URING = "ausearch 3.0.9 knows no URINGOP, and 4.0.2 drops it where an auid is asked for"
 SECCOMP = "of SECCOMP and ANOM_ABEND ausearch takes the auid for the uid (-ui)"
 PLANTED = "ausearch finds `exe=` inside another field's value, ours are the record's fields"
 DROPPED = "ausearch drops an event of which it cannot read one record"
@@ -40,6 +40,7 @@ RECORDED = 1795432678
 """The second of the recorded log."""
 
 DIFFERENCES = {
+    36188: URING,
     36189: URING,
     175: URING,
     176: URING,
@@ -63,6 +64,8 @@ DIFFERENCES = {
     5001: DAEMON,
 }
 """By the serial of the event."""
+OF_ONE_RELEASE = {154: 3, 36188: 4}
+"""Those that are not met with both releases of ausearch, 3.0.9 and 4.0.2, and with which."""
 
 CASES = [
     "-a 35633",
@@ -218,6 +221,12 @@ def utc(monkeypatch):
     time.tzset()
 
 
+def differences():
+    """Give the serials that differ with the ausearch at hand."""
+    release = peers.release()
+    return {serial for serial in DIFFERENCES if OF_ONE_RELEASE.get(serial, release) == release}
+
+
 @cache
 def found_by_ausearch(log, case):
     """Ask ausearch once for both databases."""
@@ -230,7 +239,7 @@ def test_it_finds_what_ausearch_finds(store, identities, log, met, case):
     theirs = found_by_ausearch(log, case)
     ours = [identities[each] for each in searching.found_ids(store, *case.split())]
     differing = set(theirs) ^ set(ours)
-    assert {serial for _, _, serial in differing} <= DIFFERENCES.keys()
+    assert {serial for _, _, serial in differing} <= differences()
     met |= {serial for _, _, serial in differing}
     of_one_host = [each for each in ours if each[0] == RECORDED]
     assert of_one_host == sorted(of_one_host, key=lambda each: (each[0], each[2]))
@@ -238,7 +247,7 @@ def test_it_finds_what_ausearch_finds(store, identities, log, met, case):
 
 def test_every_difference_is_met(met):
     """A difference that no case shows any more is taken off the list."""
-    assert met == DIFFERENCES.keys()
+    assert met == differences()
 
 
 def test_a_name_of_an_errno_finds_its_calls(store, log):

@@ -92,6 +92,7 @@ NAMES = {
     "uid": "the words of a message with a planted field are in another order",
     "terminal": "the same",
     "res": "the same",
+    "code": "of seccomp, 0 is kill, as with 3.0.9; 4.0.2 says kill-thread",
     "a1_len": "an exec's arguments are joined",
     "argc": "the same",
 }

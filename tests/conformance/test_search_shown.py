@@ -11,9 +11,9 @@ import subprocess
 
 import pytest
 from fixtures import searching
-from fixtures.ausearch import AUSEARCH
 from fixtures.commands import run
 from fixtures.logs import SECOND, call, load, login, record, rows
+from fixtures.peers import AUSEARCH
 from fixtures.process_model import CLONE, EXECVE, EXIT_GROUP
 
 from auditsvc.cli.search_output import As, Show

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from fixtures import ausearch, searching
+from fixtures import ausearch, peers, searching
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ STORE = "sqlite:////none.db"
 NOW = datetime(2026, 11, 28, 14, 30, 5, 678000, tzinfo=UTC)
 
 
-@pytest.mark.skipif(not ausearch.AUSEARCH.exists(), reason="no ausearch: make peers")
+@pytest.mark.skipif(not peers.AUSEARCH.exists(), reason="no ausearch: make peers")
 def test_every_option_of_ausearch_is_there():
     """What ausearch's own help names is an option; help is a command's of its own."""
     said = ausearch.run("/dev/null", "--help")
