@@ -12,6 +12,7 @@ from fixtures.logs import login, opening, rows
 from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.store import views
+from auditsvc.store.read.catalog import views_of
 
 pytestmark = pytest.mark.each_database
 
@@ -95,6 +96,25 @@ def test_columns_and_types(url, view):
             there = [(row.column_name, POSTGRES[row.data_type]) for row in types]
         assert described(view) == there
     engine.dispose()
+
+
+IN_SQLITE = {"integer": "integer", "boolean": "integer"}
+
+
+def test_the_shell_shows_these_types(url):
+    r"""`\d VIEW`: SQLite itself knows no type of an expression."""
+    is_sqlite = url.startswith("sqlite")
+    for view, columns in views_of(url).items():
+        shown = [(name, _plain(kind)) for name, kind in columns]
+        wanted = described(view)
+        if is_sqlite:
+            wanted = [(name, IN_SQLITE.get(kind, "text")) for name, kind in wanted]
+        assert shown == wanted, view
+
+
+def _plain(kind):
+    """Give the page's word for a type: `timestamp` is one with a time zone, here and there."""
+    return POSTGRES["timestamp with time zone" if kind == "timestamp" else kind]
 
 
 @pytest.mark.one_database
