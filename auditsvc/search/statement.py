@@ -178,20 +178,26 @@ def _of_others(
     if all(each.others for each in conditions):
         plain: list[str] = []
         lists: list[str] = []
-        found = None if in_steps else next(filter(_are_lists, conditions), None)
+        # Else SQLite goes through all events, and looks for such rows of each; PostgreSQL reads
+        # what each of them says, where that is asked for, too.
+        found = next(filter(_are_lists, conditions), None)
+        first: list[str] = []
         for each in conditions:
             if each is found:
-                # Else SQLite goes through all events, and looks for such rows of each.
-                ids = [_listed(one, period) for one in each.others if isinstance(one, Rows)]
-                plain.append(f"({_OR.join(ids)})")
+                lists_of = [one for one in each.others if isinstance(one, Rows)]
+                first.append(_in_one_of(lists_of, period, in_steps=in_steps))
                 continue
             has_lists = len(each.others) > 1 and any(isinstance(one, Rows) for one in each.others)
             (lists if has_lists else plain).append(_tested(each.others, "events", period))
         view = "events"
-        if in_steps and plain and lists:
+        if in_steps and first and (plain or lists):
+            view = f"({_select('events', [*period, *first], '*')} OFFSET 0) AS events"
+            first = []
+        elif in_steps and plain and lists:
             # PostgreSQL makes the lists before it looks at a text, though there be no row by then.
             view = f"({_select('events', [*period, *plain], '*')} OFFSET 0) AS events"
             plain = []
+        plain = first + plain
         yield _select(view, [*period, *plain, *lists], shown)
 
 
@@ -305,6 +311,14 @@ def _inner(rows: Rows, period: Sequence[str]) -> str:
 def _listed(rows: Rows, period: Sequence[str]) -> str:
     inner = _inner(rows, period)
     return f"event_id IN (SELECT event_id FROM {rows.view} WHERE {inner})"  # noqa: S608
+
+
+def _in_one_of(lists: Sequence[Rows], period: Sequence[str], *, in_steps: bool) -> str:
+    """Write that an event is in one of these lists; in steps: it is looked up by its id."""
+    if not in_steps:
+        return f"({_OR.join(_listed(each, period) for each in lists)})"
+    ids = [f"SELECT event_id FROM {each.view} WHERE {_inner(each, period)}" for each in lists]  # noqa: S608
+    return f"event_id = ANY (ARRAY({' UNION ALL '.join(ids)}))"
 
 
 def _exists(rows: Rows, view: str) -> str:
