@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.host.terminal import encodable
 from auditsvc.host.users import Users
 from auditsvc.record.daemon import actor
 from auditsvc.record.fields import UNSET
@@ -109,6 +110,11 @@ def bounded(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[:most]} (and {len(text) - most} more characters)"
+
+
+def storable(value: object) -> object:
+    """Give a value that every database takes: words of a command line may be any bytes."""
+    return encodable(value).replace("\0", "\\x00") if isinstance(value, str) else value
 
 
 def make_id(now_ns: int | None = None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ have written it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from auditsvc.access.entry import storable
 from auditsvc.errors import StoreError
 from auditsvc.host.files import open_file
 from auditsvc.store.databases import parse_url
@@ -49,9 +51,12 @@ def append(file: Path, kind: str, values: Mapping[str, Any]) -> None:
     """Append the beginning ("entry") or the end ("end") of an access; OSError."""
     line = json.dumps([kind, dict(values)]).encode() + b"\n"
     with _locked(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
-        if os.fstat(descriptor).st_size + len(line) > _MOST:
+        size = os.fstat(descriptor).st_size
+        if size + len(line) > _MOST:
             raise OSError(27, f"{file} is full: `auditsvc run` or `ingest` loads it", str(file))
-        os.write(descriptor, line)
+        if os.write(descriptor, line) < len(line):  # a piece of a line would spoil the file
+            os.ftruncate(descriptor, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
 def load(store: Store, url: str) -> str:
@@ -97,7 +102,8 @@ def _insert(store: Store, lines: list[bytes]) -> None:
         kind, values = json.loads(line)
         if kind == "end":
             values["role"] = ""
-        rows[kind].append(tuple(values.get(each.name) for each in _TABLES[kind].columns))
+        columns = _TABLES[kind].columns
+        rows[kind].append(tuple(storable(values.get(each.name)) for each in columns))
     with store.database.begin(alone=True) as connection:
         for kind, table in _TABLES.items():
             if rows[kind]:

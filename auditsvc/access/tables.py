@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text as sql
 
-from auditsvc.access.entry import make_id
+from auditsvc.access.entry import make_id, storable
 from auditsvc.store.database import transaction
 from auditsvc.store.schema import access_end, access_entry
 
@@ -58,13 +58,5 @@ def _insert(database: Database, table: Table, values: Mapping[str, Any]) -> None
     with transaction(database, _IMPATIENT) as connection:
         connection.execute(
             sql(f"INSERT INTO {table.name} ({columns}) VALUES ({given})"),  # noqa: S608 - ours
-            _without_nul(values),
+            {name: storable(value) for name, value in values.items()},
         )
-
-
-def _without_nul(values: Mapping[str, Any]) -> dict[str, Any]:
-    """PostgreSQL's text has no NUL."""
-    return {
-        name: value.replace("\0", "\\x00") if isinstance(value, str) else value
-        for name, value in values.items()
-    }

@@ -57,7 +57,7 @@ def _sqlite_url(url: str, parsed: URL) -> URL:
         # sqlite://var/x.db would be x.db, in whatever folder the program is in.
         raise ConfigError("the URL of an SQLite store has no host", _HINT)
     _, _, path = url.partition("://")
-    name = os.fsdecode(unquote_to_bytes(path.removeprefix("/")))
+    name = os.fsdecode(unquote_to_bytes(os.fsencode(path.removeprefix("/"))))
     if name and not Path(name).name:
         raise ConfigError("the URL of the store names a folder", _HINT)
     if "\0" in name:

@@ -376,6 +376,33 @@ def test_a_damaged_file_is_kept_and_told(public, line):
     assert rows(public, "SELECT count(*) AS n FROM access") == [{"n": 0}]
 
 
+def test_words_that_are_no_text_are_recorded(url, environment):
+    """Bytes that are not UTF-8 hinder neither the answer nor this record, nor any other one."""
+    word = os.fsdecode(b"/x\xff\xed\xb3\xbf")
+    for words in (["search", "--file", word], ["query", "SELECT 7"]):
+        done = commands.run(*words, environment=environment, text=True)
+        assert "not recorded" not in done.stderr
+        assert "Traceback" not in done.stderr
+    assert [shown(row, "command", "options", "sql") for row in accesses(url)] == [
+        ("search", r"--file '/x\xff\xed\xb3\xbf'", None),
+        ("query", "", "SELECT 7"),
+    ]
+
+
+def test_a_line_for_which_there_is_no_room_leaves_no_piece(public, monkeypatch):
+    """The file holds whole lines, whatever the disk takes: a piece would keep all others out."""
+    file = pending.file_of(public)
+    values = entry_values(Asked("query", "", "", ""), this_reader("box"))
+    pending.append(file, "entry", values)
+    before, real = file.read_bytes(), os.write
+    monkeypatch.setattr(pending.os, "write", lambda to, data: real(to, data[:9]))
+    with pytest.raises(OSError, match="No space left"):
+        pending.append(file, "end", {"id": values["id"]} | END)
+    monkeypatch.undo()
+    assert file.read_bytes() == before
+    assert len(accesses(public)) == 1
+
+
 def test_a_file_that_was_loaded_before_a_crash_adds_nothing(public):
     """It is loaded again if it was not deleted."""
     file = pending.file_of(public)

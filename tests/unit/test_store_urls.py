@@ -49,6 +49,14 @@ def test_any_name_comes_back(name):
     assert sqlite_file(file_url(path)) == path
 
 
+@pytest.mark.parametrize("name", [os.fsdecode(b"\xff.db"), "\u00e9.db", "a b.db"])
+def test_a_name_may_stand_in_the_url_as_it_is(name):
+    """As it was typed, whatever its bytes are."""
+    url = f"sqlite:////folder/{name}"
+    assert sqlite_file(url) == Path("/folder") / name
+    assert sqlite_file(shown_url(url)) == Path("/folder") / name
+
+
 def test_a_folder_is_no_store(tmp_path):
     """And that is no matter of rights."""
     with pytest.raises(StoreError, match="Is a directory; name a file in it"):
