@@ -25,6 +25,8 @@ _NUMBER: Final = re.compile(r"(-?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*)
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")  # bytes, by surrogateescape
 _SIGNED: Final = frozenset({Kind.UID, Kind.SESSION, Kind.EXIT, Kind.HEX})
 
+_MOST_DIGITS: Final = 11  # of 32 bits in octal
+
 
 class SyntaxProblem(Exception):  # noqa: N818 - never leaves this package: the parser makes it a RuleError
     """A word is wrong: `what` is wrong with it, and a `hint`."""
@@ -48,9 +50,10 @@ def number(word: str, *, signed: bool = False) -> int | None:
         for digits, base in zip(match.groups()[1:], (16, 8, 10), strict=True)
         if digits is not None
     )
-    value = int(digits, base)
+    # A number of thousands of digits is one that Python does not read.
+    value = int(digits, base) if len(digits.lstrip("0")) <= _MOST_DIGITS else 1 << 32
     if value > (1 << 31 if match[1] else 0xFFFFFFFF):
-        raise SyntaxProblem(f"number {word} does not fit 32 bits")
+        raise SyntaxProblem(f"number {word[:40]} does not fit 32 bits")
     return -value & 0xFFFFFFFF if match[1] else value
 
 

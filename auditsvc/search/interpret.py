@@ -9,6 +9,7 @@ into the log behind its separator, else those of this machine.
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
@@ -117,12 +118,21 @@ def _is_uid(record: Record, name: str) -> bool:
     return name != "id" or record.type not in ("ADD_GROUP", "DEL_GROUP", "GRP_MGMT")
 
 
+_DECIMAL: Final = re.compile("-?[0-9]{1,10}")
+"""Whatever means a user, a call or an errno; a program's message may have any text in its place."""
+
+
+def _decimal(value: str) -> int | None:
+    return int(value) if _DECIMAL.fullmatch(value) else None
+
+
 def _call_of(record: Record) -> str | None:
     arch, nr = record.get("arch"), record.get("syscall")
-    if arch is None or nr is None or not nr.isdecimal():
+    number = _decimal(nr or "")
+    if arch is None or number is None or number < 0:
         return None
     machine = names.arch_number(arch)
-    return None if machine is None else names.syscall_name(machine, int(nr))
+    return None if machine is None else names.syscall_name(machine, number)
 
 
 _ARGUMENTS: Final = {f"a{place}": place for place in range(4)}
@@ -133,9 +143,9 @@ _ARGUMENTS: Final = {f"a{place}": place for place in range(4)}
 
 def user(value: str) -> str:
     """Give a user's name, `unset`, or unknown(1001) where this machine has none."""
-    if not value.lstrip("-").isdecimal():
+    number = _decimal(value)
+    if number is None:
         return value
-    number = int(value)
     if number in (-1, UNSET):
         return "unset"
     return user_name(number) or f"unknown({number})"
@@ -143,9 +153,9 @@ def user(value: str) -> str:
 
 def group(value: str) -> str:
     """Give a group's name, in the same way."""
-    if not value.lstrip("-").isdecimal():
+    number = _decimal(value)
+    if number is None:
         return value
-    number = int(value)
     if number in (-1, UNSET):
         return "unset"
     return group_name(number) or f"unknown({number})"
@@ -178,10 +188,9 @@ def argument(call: str, place: int, value: str) -> str:
 
 def exit_code(value: str) -> str:
     """Give a result; an errno with its name and its meaning."""
-    if not value.startswith("-") or not value[1:].isdecimal():
-        return value
-    name = names.errno_name(int(value[1:]))
-    return value if name is None else f"{name}({os.strerror(int(value[1:]))})"
+    number = _decimal(value)
+    name = None if number is None or number >= 0 else names.errno_name(-number)
+    return value if name is None else f"{name}({os.strerror(-number)})"
 
 
 def _bits(number: int, words: Mapping[int, str], nothing: str = "0x0") -> str:

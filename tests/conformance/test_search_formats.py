@@ -266,6 +266,31 @@ def test_no_cell_of_csv_is_a_formula(hostile):
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))]
 
 
+NO_NUMBERS = ["9" * 5000, "-" + "9" * 5000, "--5", "\u0661", "\xb2", "+0", "1_0", "0x0", ""]
+
+
+def test_what_is_no_number_is_shown_as_it_is(url):
+    """In each field that has a name in its place: a user, a group, a call, an errno, a mask."""
+    names = ("uid", "gid", "auid", "ouid", "syscall", "exit", "mode", "ses", "sig", "cap_fp")
+    load(
+        url,
+        "".join(
+            record(
+                "TRUSTED_APP",
+                serial,
+                f"arch=c000003e {' '.join(f'{name}={value}' for name in names)} end=1",
+            )
+            for serial, value in enumerate(NO_NUMBERS)
+        ),
+    )
+    lines = searching.shown(url, "interpret").splitlines()
+    shown = [line for line in lines if line.startswith("type=TRUSTED_APP")]
+    assert len(shown) == len(NO_NUMBERS)
+    for line, value in zip(shown, NO_NUMBERS, strict=True):
+        for name in ("uid", "gid", "auid", "ouid", "syscall", "exit"):
+            assert f" {name}={value} " in line, (name, value[:10])
+
+
 @pytest.mark.parametrize("form", ["json", "jsonl"])
 def test_json_has_every_row(mixed, form):
     """An event in JSON has the rows of all views, and JSON lines the same."""

@@ -165,6 +165,8 @@ def test_comments_blanks_and_lines():
         ("-a always,exit -F uid=nobody-here", 19, "unknown user `nobody-here`"),
         ("-a always,exit -F gid=nobody-here", 19, "unknown group `nobody-here`"),
         ("-a always,exit -F uid=4294967296", 19, "does not fit 32 bits"),
+        (f"-a always,exit -F uid={'9' * 5000}", 19, "does not fit 32 bits"),
+        (f"-a always,exit -F exit=-{'9' * 5000}", 19, "does not fit 32 bits"),
         ("-a always,exit -F pid=-1", 19, "`-1` is not a number"),
         ("-a always,exit -F uid&1", 19, "cannot be compared by `&`"),
         ("-a always,exit -F path!=/x", 19, "it takes ="),
