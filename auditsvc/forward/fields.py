@@ -100,6 +100,7 @@ _OURS: Final = frozenset(
 _KEY_SEPARATOR: Final = ","  # as the column `key` shows it
 _NOT_A_NAME: Final = re.compile("[^A-Z0-9_]")
 _PREFIX: Final = "AUDIT_FIELD_"
+_PID: Final = re.compile("[1-9][0-9]{0,8}")
 _NAME_MOST: Final = 64  # journal_field_valid in systemd's journal-file-util.c
 
 
@@ -392,7 +393,7 @@ def _object_pid(event: Event) -> int | None:
         if record["type"] == "OBJ_PID" and record["fields"]
     }
     pid = pids.pop() if len(pids) == 1 else None
-    return int(pid) if isinstance(pid, str) and pid.isdecimal() and int(pid) > 0 else None
+    return int(pid) if isinstance(pid, str) and _PID.fullmatch(pid) else None
 
 
 def _limited(parts: list[bytes], more: list[bytes]) -> list[bytes]:

@@ -190,7 +190,7 @@ def exit_code(value: str) -> str:
     """Give a result; an errno with its name and its meaning."""
     number = _decimal(value)
     name = None if number is None or number >= 0 else names.errno_name(-number)
-    return value if name is None else f"{name}({os.strerror(-number)})"
+    return value if number is None or name is None else f"{name}({os.strerror(-number)})"
 
 
 def _bits(number: int, words: Mapping[int, str], nothing: str = "0x0") -> str:

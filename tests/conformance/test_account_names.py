@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fixtures.days import TODAY, prune
-from fixtures.logs import SECOND, Pipe, call, load, login, proctitle, record, rows
+from fixtures.logs import SECOND, Pipe, call, ledger, load, login, proctitle, record, rows
 from fixtures.searching import found_ids
 
 from auditsvc.decode import DECODERS
@@ -123,6 +123,8 @@ def test_only_our_own_service_is_believed(url):
         name(2, "x", "mallory"),
         name(3, 4294967295, "mallory"),
         name(4, -1, "mallory"),
+        name(8, "9" * 5000, "mallory"),
+        name(9, "\u0661", "mallory"),
         name(5, 1000, "mallory", kind="role"),
         record("DAEMON_CONFIG", 6, f'op=other kind=user id=1000 acct="mallory" {WHO}'),
         record("USER_ACCT", 7, f'op=name kind=user id=1000 acct="mallory" {WHO}'),
@@ -131,6 +133,7 @@ def test_only_our_own_service_is_believed(url):
     load(url, name(11, 1000, "eve") + call(12, ms=500), "other", kind="file")
     assert rows(url, "SELECT * FROM names") == []
     assert called(url) == [(None, None, None)] * 2
+    assert ledger(url)["raw"] == 0
 
 
 def test_a_name_that_came_by_another_log_first(url):

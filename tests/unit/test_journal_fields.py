@@ -215,6 +215,13 @@ def test_object_pid_only_when_asked():
     assert fields(event, object_pid=True)["OBJECT_PID"] == ["9"]
 
 
+@pytest.mark.parametrize("pid", ["0", "-1", "9" * 5000, "4294967296", "\u0661", "\xb2", "x", ""])
+def test_what_is_no_pid_is_no_object(pid):
+    """Whatever stands in its place, the event is sent."""
+    event = call(records=[{"type": "OBJ_PID", "seq": 0, "fields": {"opid": pid}}])
+    assert "OBJECT_PID" not in fields(event, object_pid=True)
+
+
 @pytest.mark.parametrize(
     "name", ["x", "a-b", "_UID", "MESSAGE", "1", "\u00e4\u00df", "=", "a b", "", "n" * 100, "\0\n"]
 )

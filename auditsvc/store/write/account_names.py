@@ -8,6 +8,7 @@ day.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = {"user": 0, "group": 1}
 OPERATION: Final = "name"
+_ID: Final = re.compile("[0-9]{1,10}")
 _MOST_ID: Final = (1 << 32) - 2
 _PRUNE: Final = "DELETE FROM account_name WHERE at < ?"
 
@@ -34,7 +36,7 @@ def row(
 ) -> tuple[int, int, int, int, str | None] | None:
     """Give the row of a record: host, kind, number, time, name; None if it is no name."""
     kind, number, name = KINDS.get(str(fields.get("kind"))), fields.get("id"), fields.get("acct")
-    if kind is None or not isinstance(number, str) or not number.isdecimal():
+    if kind is None or not isinstance(number, str) or not _ID.fullmatch(number):
         return None
     if int(number) > _MOST_ID or not (name is None or isinstance(name, str)):
         return None
