@@ -297,7 +297,7 @@ class EvidenceSettings(Section):
     journal: bool = True
     """Whether heads go to the systemd journal."""
     store: bool = True
-    """Whether heads go to the store; otherwise one of each run does."""
+    """Whether all heads go to the store; otherwise one of each run, and of each pruning."""
     file: Path | None = None
     """Heads are appended to this file, which should be on another host's mount."""
     syslog: str | None = None

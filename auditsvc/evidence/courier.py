@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from auditsvc.evidence.head import dropped_in
 from auditsvc.host import journald
 from auditsvc.host.files import open_file
 from auditsvc.host.http_post import post
@@ -138,9 +139,14 @@ class Courier(threading.Thread):
         self._ending = threading.Event()
 
     def take(self, head: str) -> None:
-        """Take a head to be delivered when it is due; never waits."""
+        """Take a head to be delivered when it is due; never waits.
+
+        What retention deleted is due at once: until a head in the store says it, the other hosts
+        cannot tell it from what somebody else deleted.
+        """
         self._latest = head
-        if not self.newest or time.monotonic() - self._delivered_at >= self._every:
+        is_due = not self.newest or time.monotonic() - self._delivered_at >= self._every
+        if is_due or dropped_in(head) != dropped_in(self.newest):
             self._release()
 
     def _release(self) -> None:

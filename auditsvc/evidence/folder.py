@@ -3,11 +3,13 @@
     heads-NNNNNNNNNNNN    the heads of a segment, one a line, in order
     tags-NNNNNNNNNNNN     the tags of its lines (`auditsvc.evidence.chain`)
     dropped               the last head of each segment that retention deleted
+    recent                the newest of their other heads, until the store has them
     pruned                the days of the store that retention deleted
                           (`auditsvc.evidence.pruned_days`)
     unknown               events of no known source that a store had when it was first seen
                           (`auditsvc.evidence.origin_ranges`)
     spools                the other spools of the store (`auditsvc.evidence.other_spools`)
+    peers                 the newest heads that were seen of these (`auditsvc.evidence.peers`)
     key                   the private keys, where no folder is closed to the loader's process
                           (`auditsvc.evidence.keys`, `Settings.key_path`)
 
@@ -25,13 +27,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.errors import EvidenceError
 from auditsvc.evidence.head import Head, parse_head
-from auditsvc.host.files import make_folder, open_file, read_file
+from auditsvc.host.files import make_folder, open_file, read_file, replace_file
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _HEADS: Final = re.compile(r"heads-([0-9]{12})")
 _DROPPED: Final = "dropped"
+_RECENT: Final = "recent"
+KEPT: Final = 300
+"""Heads that a store keeps of each spool, and at most so many of deleted segments stay here."""
 
 
 class Heads(NamedTuple):
@@ -93,6 +98,22 @@ class Folder:
         dropped = self.dropped().heads
         return dropped[-1] if dropped else None
 
+    def between(self, first: int, last: int) -> list[Head]:
+        """Give the newest heads with numbers between two, in order, as far as they are known.
+
+        EvidenceError if they cannot be read.
+        """
+        found: dict[int, Head] = {}
+        for segment in reversed(self.segments()):
+            heads = self.heads(segment).heads
+            found |= {each.n: each for each in heads if first < each.n < last}
+            if len(found) >= KEPT or (heads and heads[0].n <= first):
+                break
+        else:
+            gone = (*self.dropped().heads[-KEPT:], *_read(self.path / _RECENT).heads)
+            found |= {each.n: each for each in gone if first < each.n < last}
+        return [found[n] for n in sorted(found)][-KEPT:]
+
     def last_text(self) -> str:
         """Give the text of the last head; "" if none can be read, of which `verify` says why."""
         try:
@@ -108,6 +129,9 @@ class Folder:
     def drop(self, segment: int) -> None:
         """Keep only the last head of a segment that is deleted; OSError."""
         found = self.heads(segment).heads
+        if more := found[:-1]:
+            kept = [*_read(self.path / _RECENT).heads, *more][-KEPT:]
+            replace_file(self.path / _RECENT, "".join(f"{each.text()}\n" for each in kept))
         if found:
             dropped = self.dropped().heads
             if not dropped or dropped[-1].n < found[-1].n:

@@ -108,6 +108,21 @@ def signature_of(head: Head, key: Ed25519PrivateKey) -> str:
     return key.sign(head.signed_text()).hex()
 
 
+def link_problem(before: Head, head: Head) -> str:
+    """Say why a head does not follow the one before it; "" if it does."""
+    if head.spool != before.spool:
+        return f"head {head.n} is of another spool"
+    if head.n <= before.n:
+        return f"head {head.n} follows head {before.n}"
+    if head.n > before.n + 1:
+        return f"heads {before.n + 1} to {head.n - 1} were removed"
+    if head.previous != before.digest():
+        return f"head {before.n} is another one than head {head.n} was signed after"
+    if head.key != before.next and not head.broken:
+        return f"head {head.n} is signed by another key than head {before.n} announced"
+    return ""
+
+
 def parse_head(line: str) -> Head:
     """Read a head as `Head.text` writes it; ValueError if it is none."""
     try:
@@ -133,6 +148,14 @@ _TYPES: Final[dict[str, Any]] = {
     "float": (int, float),
     "dict": dict,
 }
+
+
+def dropped_in(head: str) -> object:
+    """Give what a head says that its host's retention deleted; None: nothing, or it is no head."""
+    try:
+        return parse_head(head).store.get("dropped")
+    except ValueError:
+        return None
 
 
 def _canonical(values: dict[str, Any]) -> str:

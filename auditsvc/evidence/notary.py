@@ -255,9 +255,19 @@ class Notary(threading.Thread):
 
     def _is_due(self) -> bool:
         opened = self._open
-        if opened is None or not opened.is_unsigned or self._keys is None:
+        if opened is None or self._keys is None:
+            return False
+        if not opened.is_unsigned and not self._has_pruned():
             return False
         return not self._signed_at or time.monotonic() - self._signed_at >= self._every
+
+    def _has_pruned(self) -> bool:
+        """Whether retention deleted days that no head names: other hosts wait for that."""
+        last = self._last
+        if last is None:
+            return False
+        now, before = self._bound(last).get("dropped"), last.store.get("dropped")
+        return bool(now or before) and now != before
 
     def sign_now(self, *, kept_from: int, sealed: str = "") -> bool:
         """Sign what was appended up to now; gives whether that was possible.

@@ -62,13 +62,16 @@ def names_in(connection: Connection, own: str) -> list[str]:
     return [str(each) for each in found]
 
 
+def ids_of(names: Iterable[str]) -> dict[str, str]:
+    """Give the identities of spools by their names as sources."""
+    found = {name: _NAMED.fullmatch(name) for name in names}
+    return {name: each[1] for name, each in found.items() if each}
+
+
 def signed_hosts(connection: Connection, names: Iterable[str]) -> dict[str, str]:
     """Give the hosts of those spools of which the store has a signed head."""
     hosts = {}
-    for name in names:
-        if (found := _NAMED.fullmatch(name)) is None:
-            continue
-        spool = found[1]
+    for name, spool in ids_of(names).items():
         wanted = select(evidence_head.c.head).where(evidence_head.c.spool == spool)
         for text in connection.scalars(wanted.order_by(evidence_head.c.n.desc()).limit(_NEWEST)):
             head = _parsed(text)

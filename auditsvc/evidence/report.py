@@ -5,17 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from auditsvc.errors import EvidenceError
+from auditsvc.errors import EvidenceError, StoreError
 from auditsvc.evidence.finding import HEADS, Finding
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.keys import signed_last
+from auditsvc.evidence.other_spools import ids_of, names_in
 from auditsvc.evidence.rows import RowCheck
 from auditsvc.evidence.seal import read_seal
 from auditsvc.evidence.spool_batches import Spool, Start
-from auditsvc.evidence.verify import check_signed_last, check_stored_heads, verify_spool
+from auditsvc.evidence.stored import stored_heads
+from auditsvc.evidence.verify import (
+    check_anchors,
+    check_signed_last,
+    check_stored_heads,
+    verify_spool,
+)
 from auditsvc.spool.identity import identity, source_name
 from auditsvc.spool.reader import held
 from auditsvc.spool.segments import Place, segments
+from auditsvc.store.database import reading
+from auditsvc.store.databases import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +43,11 @@ def verify_all(
     """Verify the spool and the store of these settings; EvidenceError if nothing was signed."""
     directory = settings.spool_directory
     signed, note = _signed_last(settings.key_path)  # before the heads: more may come
-    report = verify_spool(directory, anchors=anchors, since=since, choice=settings.decoder)
+    others = _of_others(settings, anchors) if with_rows else {}
+    own = [each for each in anchors if each.spool not in others]
+    report = verify_spool(directory, anchors=own, since=since, choice=settings.decoder)
+    for spool, stored in others.items():
+        check_anchors([each for each in anchors if each.spool == spool], (), stored, report)
     check_signed_last(directory, signed, report)
     report.notes += note
     if with_rows:
@@ -54,6 +67,28 @@ def _signed_last(path: Path) -> tuple[Signed | None, list[str]]:
     except (OSError, EvidenceError) as error:
         why = f"cannot be read ({error})"
     return None, [f"{path} {why}: a cut end of the log shows by heads from elsewhere alone"]
+
+
+def _of_others(settings: Settings, anchors: Sequence[Head]) -> dict[str, list[Head]]:
+    """Give the heads that the store has of other hosts' spools, of which `anchors` has some.
+
+    A spool of this host's name is none: who made the chain here anew may have given it another
+    identity.
+    """
+    wanted = {each.spool for each in anchors if each.host != settings.host}
+    wanted.discard(identity(settings.spool_directory))
+    if not wanted:
+        return {}
+    database = open_database(settings.store, read=True)
+    try:
+        with reading(database) as connection:
+            names = names_in(connection, source_name(settings.spool_directory))
+            spools = wanted & {*ids_of(names).values()}
+            return {spool: stored_heads(connection, spool) for spool in spools}
+    except StoreError:  # it is told when the rows are compared
+        return {}
+    finally:
+        database.engine.dispose()
 
 
 def spool_of(settings: Settings) -> Spool:

@@ -23,6 +23,7 @@ from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY, day_of, make_comparer
 from auditsvc.evidence.host_rows import events_of, hosts_but
 from auditsvc.evidence.line_check import LineCheck
+from auditsvc.evidence.peers import Judged, Peers
 from auditsvc.evidence.row_counts import RowCounts
 from auditsvc.evidence.row_digest import Sum, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 
 _FIRST_HEAD: Final = 5.0
 """Seconds in which a host that has begun to load has a head in the store."""
+_TO_SIGN: Final = 900
+"""Seconds in which a host that deletes a day has a head in the store that says so."""
 _OF_NONE: Final = "IN (SELECT low FROM origin WHERE source IS NULL)"
 
 
@@ -80,6 +83,8 @@ class RowCheck:
         """Heads that the store has of the spool."""
         self.facts: StoreFacts | None = None
         """What the store said of itself when the check began."""
+        self._peers = Judged()
+        """What the other spools of the store sign."""
         self._wrong_ranges: list[str] = []
         self._is_noted = False
         """Whether it is known which events an older program stored without a source."""
@@ -148,12 +153,26 @@ class RowCheck:
         spool = self._spool.directory
         judged = other_spools.judge(connection, spool, facts.identity, facts.others)
         facts.sharing = judged.sharing
+        spools = other_spools.ids_of(judged.sharing)
+        self._peers = Peers(spool).judge(connection, facts.identity, spools)
         found = origin_ranges.judge(connection, spool, facts.identity, facts.origins)
         self._wrong_ranges, self._is_noted = found.findings, found.is_noted
         facts.believe(found.ranges, found.old)
-        for day in sorted(facts.pruned.keys() - self._believed(facts, facts.pruned).keys()):
+        believed = self._believed(facts, facts.pruned)
+        for day in sorted(facts.pruned.keys() - believed.keys()):
             events = counted(facts.pruned.pop(day), "event")
-            self._findings.add(f"{events} of {date_of(day)} were deleted, but not by retention")
+            what = f"{events} of {date_of(day)} were deleted, but not by retention"
+            if facts.sharing and day <= _today() + 1:
+                what += ": no host signed that its own did it"
+            self._findings.add(what)
+        for host, claim in self._peers.claims:
+            gone = sum(events for day, events in believed.items() if claim.has(day))
+            if gone < claim.events:
+                period = _dates([*range(claim.first, claim.last + 1)])
+                self._findings.add(
+                    f"the store says that retention deleted {counted(gone, 'event')} of {period},"
+                    f" and {host} signed that {claim.events} went"
+                )
         return facts
 
     def _believed(self, facts: StoreFacts, pruned: dict[int, int]) -> dict[int, int]:
@@ -165,9 +184,16 @@ class RowCheck:
         if not facts.sharing:
             return {day: events for day, events in pruned.items() if day in said}
         # Other hosts prune a shared store, but nobody a day that has not come.
-        last = int(time.time()) // DAY + 1
-        facts.unsaid |= {day for day in pruned.keys() - said if day <= last}
-        return {day: events for day, events in pruned.items() if day in said or day <= last}
+        may = {day for day in pruned.keys() - said if day <= _today() + 1}
+        facts.unsaid |= {day for day in may if self._may_go_unsaid(day)}
+        return {day: events for day, events in pruned.items() if day in said | facts.unsaid}
+
+    def _may_go_unsaid(self, day: int) -> bool:
+        """Whether another host may have deleted a day: it signed that, or signs no such thing."""
+        peers, now = self._peers, int(time.time())
+        if peers.silent or peers.signers(day):
+            return True
+        return now - peers.first_seen.get(day, now) < _TO_SIGN
 
     @contextmanager
     def _now(self) -> Iterator[Connection]:
@@ -189,6 +215,8 @@ class RowCheck:
             with self._now() as later:
                 judged = other_spools.judge(later, spool, identity, facts.others)
             facts.sharing = judged.sharing
+        self._findings.add_all(self._peers.findings)
+        self._report.notes += self._peers.notes
         for name in judged.fresh:
             self._report.notes.append(
                 f"the spool {name} of {judged.sharing[name]} loads into the store, too; the service"
@@ -260,10 +288,15 @@ class RowCheck:
         self._note_what_is_missing(facts, lines)
 
     def _note_what_is_missing(self, facts: StoreFacts, lines: LineCheck) -> None:
-        if facts.unsaid:
+        by_signers: dict[str, list[int]] = {}
+        for day in facts.unsaid:
+            by_signers.setdefault(", ".join(self._peers.signers(day)), []).append(day)
+        for hosts, days in sorted(by_signers.items()):
             self._report.notes.append(
-                f"events of {_dates(facts.unsaid)} were deleted, as the store says: no retention of"
-                " this host did, another one's may have"
+                f"events of {_dates(days)} were deleted by retention, as {hosts} signed"
+                if hosts
+                else f"events of {_dates(days)} were deleted, as the store says: no retention of"
+                f" this host did, another one's may have{self._unsigned()}"
             )
         if lines.pruned:
             events = counted(lines.pruned, "event")
@@ -273,6 +306,13 @@ class RowCheck:
             self._report.notes.append(
                 f"{events} came in parts: what was merged later is compared only in part"
             )
+
+    def _unsigned(self) -> str:
+        """Say why nobody signed that a day was deleted."""
+        if silent := self._peers.silent:
+            names = ", ".join(silent)
+            return f" (not signed, or not to be followed from what was seen: {names})"
+        return " (it has not signed that yet)"
 
     def _has_counts(
         self, facts: StoreFacts, start: Start, elsewhere: frozenset[int] | None
@@ -350,6 +390,10 @@ class RowCheck:
         if not is_told or not given <= own or {None, *own} & {*facts.sharing.values()}:
             return None
         return hosts_but(connection, own)
+
+
+def _today() -> int:
+    return int(time.time()) // DAY
 
 
 def _dates(days: Collection[int]) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy import delete, select
@@ -22,8 +22,10 @@ from sqlalchemy import func as sql
 from auditsvc.errors import EvidenceError
 from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY
-from auditsvc.evidence.head import parse_head
+from auditsvc.evidence.folder import KEPT, Folder
+from auditsvc.evidence.head import dropped_in, parse_head
 from auditsvc.evidence.other_spools import signed_hosts
+from auditsvc.evidence.peers import Peers
 from auditsvc.evidence.store_facts import bound, read_facts
 from auditsvc.evidence.store_itself import noted
 from auditsvc.store.schema import evidence_head
@@ -40,9 +42,6 @@ if TYPE_CHECKING:
     from auditsvc.store import Store
 
 log = structlog.get_logger()
-
-_KEPT: Final = 300
-"""Heads that a store keeps of each spool: one proves all before it."""
 
 
 class StoreSide:
@@ -76,8 +75,8 @@ class StoreSide:
     def step(self, store: Store, *, at_once: bool = False) -> None:
         """Do what is due; StoreError."""
         head = self._newest()
-        if not self._keeps_heads and self._had:
-            head = self._had  # one only, by which others know the spool
+        if not self._keeps_heads and self._had and dropped_in(head) == dropped_in(self._had):
+            head = self._had  # by one of a run others know the spool, and what it has pruned
         now = time.monotonic()
         is_due = at_once or not self.bound or now - self._read_at >= self._every
         if not is_due and head == self._had:
@@ -85,11 +84,13 @@ class StoreSide:
         self._read_at = now
         with store.database.begin(alone=False) as connection:
             if head and head != self._had:
-                _keep(connection, parse_head(head))
+                _keep(connection, self._spool, parse_head(head))
             read = read_facts(connection, self._source, whole=False)
             is_noted = (read.identity, read.others) == (self._begun, self._others)
             hosts = {} if is_noted else signed_hosts(connection, read.others)
             unknown = [] if is_noted else origin_ranges.unknown_in(connection)
+            with suppress(EvidenceError):
+                self._follow(connection, read, int(time.time()))
         facts = bound(read)
         # What hinders this hinders signing, too, which is told; the next call tries again.
         with suppress(EvidenceError):
@@ -97,10 +98,22 @@ class StoreSide:
                 self._note(read, hosts)
                 origin_ranges.begin(self._spool, read.identity, unknown)
             facts |= noted(self._spool, read.identity)
+            facts["dropped"] = pruned_days.signed_claims(self._spool, read.identity, read.pruned)
+            if not self._keeps_heads:
+                facts["kept"] = False
         self._had = head
         if self.began is not None:
             facts["from"] = [self.began.segment, self.began.position]
         self.bound = facts
+
+    def _follow(self, connection: Connection, read: StoreFacts, now: int) -> None:
+        """Follow the heads of the other spools, and see which days no head says were pruned."""
+        said = pruned_days.announced(self._spool, read.identity)
+        if said is None or not read.others:
+            return
+        spools = other_spools.ids_of(read.others).values()
+        unsaid = read.pruned.keys() - said
+        Peers(self._spool).advance(connection, read.identity, spools, unsaid, now)
 
     def _note(self, read: StoreFacts, hosts: Mapping[str, str]) -> None:
         """Note beside the heads what the store says of pruned days and of other spools."""
@@ -117,18 +130,24 @@ class StoreSide:
         self._others = None if left else read.others  # a first head may come yet
 
 
-def _keep(connection: Connection, head: Head) -> None:
+def _keep(connection: Connection, spool: Path, head: Head) -> None:
+    """Keep a head, and those before it that the store has not: so others can follow the chain."""
     own = evidence_head.c.spool == head.spool
     newest = connection.scalar(select(sql.max(evidence_head.c.n)).where(own))
     if newest is not None and newest >= head.n:
         return
-    values = {"spool": head.spool, "n": head.n, "head": head.text()}
-    connection.execute(evidence_head.insert().values(**values))
+    heads = [head]
+    if newest is not None:
+        with suppress(EvidenceError):
+            between = Folder(spool).between(newest, head.n)
+            heads = [*(each for each in between if each.spool == head.spool), head]
+    values = [{"spool": each.spool, "n": each.n, "head": each.text()} for each in heads]
+    connection.execute(evidence_head.insert(), values)
     old = (
         select(evidence_head.c.n)
         .where(own)
         .order_by(evidence_head.c.n.desc())
-        .offset(_KEPT)
+        .offset(KEPT)
         .limit(1)
     )
     if (last := connection.scalar(old)) is not None:

@@ -22,6 +22,7 @@ from auditsvc.errors import EvidenceError, SpoolError
 from auditsvc.evidence.chain import TAG, make_chain, start_of
 from auditsvc.evidence.finding import ALTERED, CUT, HEADS, INSERTED, REMOVED, Finding, Report
 from auditsvc.evidence.folder import Folder
+from auditsvc.evidence.head import link_problem
 from auditsvc.evidence.locate import first_change
 from auditsvc.evidence.segment_lines import read_lines
 from auditsvc.host.files import open_file, read_file
@@ -87,7 +88,7 @@ def verify_spool(
     report.heads = len(heads)
     report.hosts = sorted({head.host for head in (*dropped, *heads)})
     _check_links(dropped, heads, report)
-    _check_anchors(anchors, dropped, heads, report)
+    check_anchors(anchors, dropped, heads, report)
     _check_present(directory, folder, kept, last, report)
     _check_lines(directory, _chosen(kept, dropped, since), report, choice)
     if heads:
@@ -128,31 +129,17 @@ def _check_links(dropped: Sequence[Head], heads: Sequence[Head], report: Report)
             found.append(Finding(HEADS, f"{what} of segment {before.segment}", head.segment))
     lined = [*dropped[-1:], *heads]
     for before, head in pairwise(lined):
-        if what := _link_problem(before, head):
+        if what := link_problem(before, head):
             found.append(Finding(HEADS, what, head.segment))
     if not dropped and heads and heads[0].n != 1:
         what = f"heads 1 to {heads[0].n - 1} were removed"
         found.append(Finding(HEADS, what, heads[0].segment))
 
 
-def _link_problem(before: Head, head: Head) -> str:
-    """Say why a head does not follow the one before it; "" if it does."""
-    if head.spool != before.spool:
-        return f"head {head.n} is of another spool"
-    if head.n <= before.n:
-        return f"head {head.n} follows head {before.n}"
-    if head.n > before.n + 1:
-        return f"heads {before.n + 1} to {head.n - 1} were removed"
-    if head.previous != before.digest():
-        return f"head {before.n} is another one than head {head.n} was signed after"
-    if head.key != before.next and not head.broken:
-        return f"head {head.n} is signed by another key than head {before.n} announced"
-    return ""
-
-
-def _check_anchors(
+def check_anchors(
     anchors: Sequence[Head], dropped: Sequence[Head], heads: Sequence[Head], report: Report
 ) -> None:
+    """Compare heads from elsewhere with those that are here."""
     known = {head.n: head for head in (*dropped, *heads)}
     newest = max(known, default=0)
     for anchor in anchors:
@@ -183,7 +170,7 @@ def check_stored_heads(directory: Path, stored: Sequence[Head], report: Report) 
     dropped, kept = _read_heads(folder, again)
     heads = [head for each in kept.values() for head in each]
     proofs = Report()
-    _check_anchors(stored, dropped, heads, proofs)
+    check_anchors(stored, dropped, heads, proofs)
     report.findings += proofs.findings
 
 

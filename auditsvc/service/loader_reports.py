@@ -70,6 +70,8 @@ class Facts(_Report):
     pruned: tuple[Count, _Digest] | None = None
     spools: tuple[Count, _Digest] | None = None
     unknown: tuple[Count, _Digest] | None = None
+    dropped: Annotated[str, Field(max_length=20_000, pattern=r"^[0-9/: -]*$")] | None = None
+    kept: Literal[False] | None = None
     from_: tuple[Count, Count] | None = Field(default=None, alias="from")
 
 
