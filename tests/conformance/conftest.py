@@ -12,6 +12,7 @@ from fixtures.logs import load
 from fixtures.rotated import Stores
 from fixtures.seaweed import lake as run_lake
 
+from auditsvc.search import interpret
 from auditsvc.store import objects_postgres, open_store
 from auditsvc.web import events
 
@@ -239,3 +240,13 @@ def lake_server(tmp_path_factory):
 def lake(lake_server, request):
     """Give a new table, and a part of the inbox."""
     return Lake(lake_server, f"t{zlib.crc32(request.node.nodeid.encode()):08x}")
+
+
+@pytest.fixture
+def ids(monkeypatch):
+    """Let search show users as the views do: by their ids."""
+    monkeypatch.setattr(interpret, "user", str)
+    monkeypatch.setattr(interpret, "group", str)
+    interpret.argument.cache_clear()
+    yield
+    interpret.argument.cache_clear()

@@ -6,48 +6,22 @@ both are held equal here, over recorded logs, over generated ones, and over host
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
-import duckdb
 import pytest
-from fixtures.logs import call, end, load, path, record, rows
+from fixtures.logs import call, end, load, record, rows
 from fixtures.report_log import report_log
 from fixtures.searching import found
-from fixtures.sentences import spoken
+from fixtures.sentences import found_sentences, told_sentences
 
 from auditsvc.search import interpret
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.select import found_events
 from auditsvc.search.summary import summary
-from auditsvc.store.views import sentence
-from auditsvc.tables import arguments, effects, names, shapes, verbs
+from auditsvc.tables import arguments, effects, names, verbs
 
 DATA = Path(__file__).parent.parent / "data"
-SPOKEN = "SELECT event_id, sentence FROM story"
-CWD = 0xFFFFFFFFFFFFFF9C
 X86_64 = 0xC000003E
-
-
-@pytest.fixture
-def ids(monkeypatch):
-    """Let search show users as the views do: by their ids."""
-    monkeypatch.setattr(interpret, "user", str)
-    monkeypatch.setattr(interpret, "group", str)
-    interpret.argument.cache_clear()
-    yield
-    interpret.argument.cache_clear()
-
-
-def in_memory(url):
-    """Give the sentences of what search makes, by event."""
-    with found_events(url, Criteria()) as result:
-        return {event.id: spoken(summary(event)) for event in result.events}
-
-
-def in_sql(url):
-    """Give the sentences of the view, by event."""
-    return {row["event_id"]: row["sentence"] for row in rows(url, SPOKEN)}
 
 
 def number(name, arch=X86_64):
@@ -117,7 +91,7 @@ def test_a_record_names_what_it_was_done_to(url):
     load(url, "".join(record(kind, n, body) for n, ((kind, body), _) in enumerate(TOLD, start=1)))
     told = rows(url, "SELECT action, object, object2, outcome FROM story ORDER BY event_id")
     assert [tuple(row.values()) for row in told] == [said for _, said in TOLD]
-    assert in_sql(url) == in_memory(url)
+    assert told_sentences(url) == found_sentences(url)
 
 
 OWN = "auid=4294967295 pid=7 uid=0 ses=4294967295 subj=unconfined"
@@ -194,9 +168,9 @@ def test_the_service_s_own_records_are_told_in_plain_words(url):
     """Each says what was done, to whom it is told for the first time."""
     lines = [record(kind, n, body) for n, (kind, body, _) in enumerate(SERVICE, start=1)]
     load(url, "".join(lines))
-    told = in_sql(url)
+    told = told_sentences(url)
     assert [told[event] for event in sorted(told)] == [said for *_, said in SERVICE]
-    assert told == in_memory(url)
+    assert told == found_sentences(url)
 
 
 PROCESS_WORDS = [
@@ -218,10 +192,10 @@ def test_a_sentence_tells_a_process_from_other_things(url):
     """`cat` or `1234` alone could be a file or a user; `shut down` alone the host."""
     calls = enumerate(PROCESS_WORDS, start=1)
     load(url, "".join(made(n, name, items=0, **args) for n, (name, args, _) in calls))
-    told = in_sql(url)
+    told = told_sentences(url)
     words = [f"system as 0 {said} using /usr/bin/cat" for *_, said in PROCESS_WORDS]
     assert [told[event] for event in sorted(told)] == words
-    assert told == in_memory(url)
+    assert told == found_sentences(url)
 
 
 @pytest.mark.usefixtures("ids")
@@ -234,7 +208,7 @@ def test_a_call_that_carries_a_request_is_told_by_the_record_of_it(url):
     load(url, "".join(lines))
     told = rows(url, "SELECT action, object, object2, object_kind FROM story ORDER BY event_id")
     assert [tuple(row.values()) for row in told] == [said for *_, said in IN_CALLS]
-    assert in_sql(url) == in_memory(url)
+    assert told_sentences(url) == found_sentences(url)
 
 
 def test_a_login_user_is_told_alike_alone_and_in_a_call(url):
@@ -279,7 +253,7 @@ def test_who_calls_is_not_what_it_was_done_to(url):
     load(url, "".join(lines))
     told = rows(url, "SELECT object FROM story ORDER BY event_id")
     assert [row["object"] for row in told] == [each for *_, each in TARGETS]
-    assert in_sql(url) == in_memory(url)
+    assert told_sentences(url) == found_sentences(url)
 
 
 @pytest.mark.one_database
@@ -323,8 +297,8 @@ def test_what_is_said_of_calls_is_said_of_calls_that_exist():
 def test_a_reboot_is_told_from_a_setting_of_its_key(url):
     """Systemd makes the call at each boot, for Ctrl-Alt-Del; ausearch's words stay as they are."""
     load(url, made(1, "reboot", a2="0") + made(2, "reboot", a2="4321fedc"))
-    told = in_sql(url)
-    assert told == in_memory(url)
+    told = told_sentences(url)
+    assert told == found_sentences(url)
     assert [text.split(" using")[0].split("rebooted ")[1] for text in told.values()] == [
         *("with CAD_OFF", "with POWER_OFF")
     ]
@@ -337,9 +311,9 @@ def test_a_reboot_is_told_from_a_setting_of_its_key(url):
 def test_a_recorded_log_is_told_in_the_same_sentences(url):
     """Each event has a sentence and a verb of its own, in the view as in search."""
     load(url, (DATA / "mixed.log").read_bytes())
-    told = in_sql(url)
+    told = told_sentences(url)
     assert len(told) == 170
-    assert told == in_memory(url)
+    assert told == found_sentences(url)
     assert rows(url, "SELECT action FROM story WHERE action LIKE 'made-%'") == []
 
 
@@ -353,157 +327,11 @@ def test_records_of_each_type_are_told_in_the_same_sentences(url):
     """Also those that are not whole, and those that no kernel writes."""
     for log in RECORDS:
         load(url, log.read_bytes(), name=log.stem)
-    assert in_sql(url) == in_memory(url)
+    assert told_sentences(url) == found_sentences(url)
 
 
 @pytest.mark.usefixtures("ids")
 def test_a_log_with_every_type_is_told_in_the_same_sentences(url):
     """Accounts, denials, sessions, virtual machines and all others."""
     load(url, report_log())
-    assert in_sql(url) == in_memory(url)
-
-
-ADDRESSES = ("0200003500000000C00002070000000000", "0A0001BB00000000", "01002F72756E2F78")
-FILES = ("/etc/passwd", "new", "./here", "../up", ".", "a/b")
-NAMETYPES = ("NORMAL", "PARENT", "CREATE", "DELETE", "UNKNOWN")
-OPS = ("add_rule", "remove_rule", "set")
-TELLING = (
-    ("CONFIG_CHANGE", "auid=1 ses=1 op=set audit_enabled=1 old=0 res=1"),
-    ("NETFILTER_CFG", 'table=filter:3 family=10 entries=12 op=nft_register_rule comm="nft"'),
-    ("MAC_STATUS", "enforcing=0 old_enforcing=1 auid=1 ses=1 enabled=1 old-enabled=1 res=1"),
-    ("MAC_POLICY_LOAD", "auid=1 ses=1 lsm=selinux res=1"),
-    ("MAC_CONFIG_CHANGE", "bool=deny_ptrace val=1 old_val=0 auid=1 ses=1"),
-    ("FEATURE_CHANGE", "feature=loginuid_immutable old=0 new=1 old_lock=0 new_lock=1 res=1"),
-    ("BPF", "prog-id=44 op=LOAD"),
-    ("ANOM_PROMISCUOUS", "dev=veth0 prom=256 old_prom=0 auid=1 uid=0 gid=0 ses=1"),
-    ("LOGIN", "pid=1 uid=0 old-auid=4294967295 auid=1000 old-ses=4294967295 ses=3 res=1"),
-)
-CARRYING = ("write", "sendto", "sendmsg", "setsockopt", "ioctl", "bpf")
-
-
-class Drawn:
-    """Draws events with any call of any machine, with any arguments and some records."""
-
-    def __init__(self, seed):
-        self.chance = random.Random(seed)
-
-    def log(self, count):
-        """Give a log of so many events."""
-        return "".join(self.event(serial) for serial in range(1, count + 1))
-
-    def argument(self):
-        """Give 64 bits: any, few, or those of AT_FDCWD."""
-        bits = self.chance.choice((3, 7, 12, 31, 64))
-        return self.chance.choice(
-            (self.chance.getrandbits(bits), self.chance.getrandbits(bits), CWD)
-        )
-
-    def event(self, serial):
-        """Give an event."""
-        pick, maybe = self.chance.choice, self.chance.random
-        arch = pick(sorted(names.arches()))
-        nr = pick([*names.syscalls(arch), 1000])
-        if maybe() < 0.3:  # those whose arguments have words
-            nr = pick([n for n, each in names.syscalls(arch).items() if each in SPOKEN_CALLS])
-        result = pick((0, 3, -1, -13, -115, -114, -4095, None))
-        fields = {f"a{n}": f"{self.argument():x}" for n in range(4)}
-        fields |= {name: pick((0, 1000, 4294967295)) for name in ("auid", "uid", "euid")}
-        fields["success"] = None if result is None else "yes" if result >= 0 else "no"
-        before = ""
-        if maybe() < 0.1:
-            called = [n for n, each in names.syscalls(arch).items() if each in CARRYING]
-            nr = pick(called or [nr])
-            before = record(*(told := pick(TELLING))[:1], serial, told[1])
-        elif maybe() < 0.1:
-            told = f"auid=1 ses=1 op={pick(OPS)} key={pick(('k', '(null)'))} list=4 res=1"
-            before = record("CONFIG_CHANGE", serial, told)
-        lines = [before, call(serial, nr=nr, arch=f"{arch:x}", exit=result, **fields)]
-        if maybe() < 0.1:
-            lines.append(record("KERN_MODULE", serial, 'name="dummy"'))
-        if maybe() < 0.3:
-            lines.append(record("SOCKADDR", serial, f"saddr={pick(ADDRESSES)}"))
-        if maybe() < 0.3:
-            target = 'opid=77 oauid=-1 ouid=0 oses=-1 ocomm="victim"'
-            lines.append(record("OBJ_PID", serial, target))
-        if maybe() < 0.7:
-            lines.append(record("CWD", serial, pick(('cwd="/root"', 'cwd="/"'))))
-        for item in range(pick((0, 1, 2, 3))):
-            line = path(serial, pick(FILES), item)
-            mode = pick(("0100644", "040755", "041777", "0140777"))
-            line = line.replace("nametype=NORMAL", f"nametype={pick(NAMETYPES)}")
-            lines.append(line.replace("mode=0100644", f"mode={mode}"))
-        return "".join(lines) + end(serial)
-
-
-SPOKEN_CALLS = {name for name, _ in arguments.ARGUMENTS} | {"socketcall", "ipc"}
-SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 30))]
-
-
-@pytest.mark.one_database
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.usefixtures("ids")
-def test_any_call_is_told_in_the_same_words(url, seed):
-    """Whatever the arguments and records are: the sentence, each argument, each number."""
-    load(url, Drawn(seed).log(400))
-    told, expected = in_sql(url), in_memory(url)
-    assert len(told) == 400
-    assert {(text, expected[event]) for event, text in told.items()} <= {
-        (text, text) for text in told.values()
-    }
-    spoken = 0
-    for row in rows(url, "SELECT * FROM syscalls"):
-        for place in range(4):
-            words = words_of(row, place)
-            assert row[f"a{place}_words"] == words, (row["syscall"], place, row)
-            assert row[f"a{place}_number"] & shapes.ALL == int(row[f"a{place}"], 16)
-            spoken += words is not None
-    assert spoken > 150
-
-
-def words_of(row, place):
-    """Give an argument in words as search has them; None if its kind has none."""
-    name = row["syscall"]
-    if name == "prctl":
-        name = arguments.PARTS["prctl"].get(int(row["a0"], 16), name)
-    if (name, place) not in arguments.ARGUMENTS:
-        return None
-    return interpret.argument(name, place, row[f"a{place}"])
-
-
-# --- sentences that archive and lake have from before revision 0019 -------------------------
-
-PARTS = [
-    ("mia", "root", "failed", "renamed", "/a", "/b", "/usr/bin/mv", "with"),
-    ("1000", "1000", "success", "created-directory", "/tmp/dec space", "0777", None, "with"),
-    ("1000", None, "in progress", "executed", "/bin/a", "/bin/b", "sh", "by way of"),
-    ("system", "0", None, "mounted", None, "/mnt using x", "mount", "on"),
-]
-
-
-def in_old_words(*parts):
-    """Give the sentence that programs before revision 0019 said of it."""
-    actor, as_user, outcome, action, first, second, how, link = parts
-    adverbs = {"success": " successfully", "failed": " unsuccessfully"}
-    adverb = (adverbs | {"in progress": " asynchronously"}).get(outcome, "")
-    who = f"{actor}, acting as {as_user}," if as_user not in (None, actor) else actor
-    end = f" using {how}" if how and action != "executed" else ""
-    return f"{who}{adverb} {action}{f' {first}' if first else ''} {link} {second}{end}"
-
-
-@pytest.mark.one_database
-@pytest.mark.parametrize("parts", PARTS)
-def test_what_was_kept_in_old_words_is_said_anew(parts):
-    """With its word before the second object; what was kept since stays as it is."""
-    values = [None if each is None else str(each) for each in parts]
-    columns = ", ".join(f"? AS {name}" for name in (*sentence.COLUMNS, "link", "sentence"))
-    with duckdb.connect(":memory:") as duck:
-
-        def said(expression, kept):
-            sql = f"SELECT {expression} FROM (SELECT {columns})"
-            return duck.execute(sql, [*values, kept]).fetchone()[0]
-
-        now = said(sentence.sentence(link="link"), None)
-        assert said(sentence.kept(), in_old_words(*parts)) == now
-        assert said(sentence.kept(), now) == now
-        assert said(sentence.kept(), None) == said(sentence.sentence(), None)
-        assert said(sentence.kept(), "something else") == "something else"
+    assert told_sentences(url) == found_sentences(url)
