@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -27,15 +28,18 @@ def _answer(url: str, text: bytes, seconds: float) -> int:
     made = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = made(parts.hostname or "", parts.port, timeout=seconds)
     # The timeout of a socket is for each read: who sends a byte now and then would hold us.
-    is_late = threading.Event()
+    is_late, ends = threading.Event(), time.monotonic() + seconds
     late = threading.Timer(seconds, _cut, (connection, is_late))
     late.daemon = True
     late.start()
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         # A name may have several addresses, each with a timeout of its own, and TLS another one:
-        # the time may be over, and the timer with it, before there is a socket that it can cut.
+        # the time may be over, and the timer with it, before there is a socket that it can cut. On
+        # a busy host the timer's thread comes later than the time.
         connection.connect()
+        if time.monotonic() >= ends:
+            is_late.set()
         if not is_late.is_set():
             connection.request("POST", path, text, {"Content-Type": "application/json"})
             status = connection.getresponse().status

@@ -246,9 +246,15 @@ def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
             ways.post_json(f"http://127.0.0.1:{free.getsockname()[1]}/", b"")
 
 
-def test_the_time_is_for_all_addresses_of_a_name(endpoint, monkeypatch):
-    """The first one takes all of it, without an answer: the second one cannot begin anew."""
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_the_time_is_for_all_addresses_of_a_name(endpoint, monkeypatch, is_busy):
+    """The first one takes all of it, without an answer: the second one cannot begin anew.
+
+    Also on a host that is so busy that the thread of the timer does not come to run meanwhile.
+    """
     url, got = endpoint
+    if is_busy:
+        monkeypatch.setattr(threading.Timer, "run", lambda timer: timer.finished.wait(60))
     with socket.socket() as full, socket.socket() as one, socket.socket() as two:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
