@@ -22,10 +22,10 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-import sqlglot
-from sqlglot import Token, TokenType, exp
+from sqlglot import Dialect, Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 
 from auditsvc.errors import QueryError
@@ -42,6 +42,8 @@ _EXPLAIN: Final = re.compile(
     r"\s*EXPLAIN\s+(?:(?:QUERY\s+PLAN|ANALYZE|VERBOSE)\s+|\([^)]*\)\s*)*", re.IGNORECASE
 )
 _LEAST: Final = 1e-6
+_LONG: Final = 10_000
+"""Characters of SQL of which the parsed form, some 100 bytes for each, is not kept."""
 # It warns on stderr of what it cannot parse.
 logging.getLogger("sqlglot").disabled = True
 
@@ -190,13 +192,24 @@ class Statement:
 def parse(sql: str, dialect: str, views: Mapping[str, Sequence[str]]) -> Statement | None:
     """Parse one query; None if sqlglot cannot, or it is none."""
     try:
-        tokens = sqlglot.tokenize(sql, read=dialect)
-        roots = sqlglot.parse(sql, read=dialect)
+        tokens, roots = (_parsed if len(sql) > _LONG else _kept)(sql, dialect)
     except (SqlglotError, ValueError):
         return None
     if len(roots) != 1 or not isinstance(roots[0], exp.Select | exp.SetOperation):
         return None
     return Statement(sql, roots[0], tokens, dialect, Scopes(roots[0], views))
+
+
+def _parsed(sql: str, dialect: str) -> tuple[list[Token], list[exp.Expr | None]]:
+    """Give the tokens and the trees of a text, which nobody changes."""
+    reader = Dialect.get_or_raise(dialect)
+    tokens = reader.tokenize(sql)
+    return tokens, reader.parser().parse(tokens, sql)
+
+
+_kept: Final = lru_cache(maxsize=16)(_parsed)
+"""The same; a page, a watch and a loop of somebody's ask one text again and again, and to parse it
+takes longer than to run it on a small store."""
 
 
 def bound(sql: str, dialect: str, views: Mapping[str, Sequence[str]], period: Span) -> str:
