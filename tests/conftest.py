@@ -16,7 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from fixtures import host_states, in_memory
+from fixtures import host_states, in_memory, kept_session
 from fixtures.audit import RefusedError, exclusive_audit, restored
 from fixtures.repeats import EACH_DATABASE, LONG, ONE_DATABASE, SHORT, is_other_pair, of_other_turns
 from xdist.scheduler import LoadScopeScheduling
@@ -226,6 +226,7 @@ def same_process():
 
     before = own()
     yield
+    kept_session.end()
     assert own() == before
 
 

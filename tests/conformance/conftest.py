@@ -6,6 +6,7 @@ import zlib
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from fixtures import kept_session
 from fixtures.forwarding import Forwarding
 from fixtures.lake import Lake, identities
 from fixtures.logs import load
@@ -186,7 +187,7 @@ def url(request, tmp_path):
 def common_url(request, tmp_path_factory):
     """Give the URL of an empty store that all tests of a module read."""
     with _copy(request, request.param, tmp_path_factory.mktemp("common")) as url:
-        yield url
+        yield kept_session.lasting(url)
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +197,8 @@ def store_of_kind(request, tmp_path_factory):
     For what is made once of each kind, by tests that have other parameters beside.
     """
     with ExitStack() as stores:
-        yield lambda kind: stores.enter_context(
-            _copy(request, kind, tmp_path_factory.mktemp("common"))
+        yield lambda kind: kept_session.lasting(
+            stores.enter_context(_copy(request, kind, tmp_path_factory.mktemp("common")))
         )
 
 

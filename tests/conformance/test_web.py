@@ -103,7 +103,7 @@ def test_events_page_by_page(client, url):
 @pytest.mark.parametrize(("asked", "is_known"), [("syscall=open", True), ("file=nothing", False)])
 def test_a_search_that_takes_long_goes_on(client, url, monkeypatch, asked, is_known):
     """Each page ends after one slice, says back to when it has looked, and leads on from there."""
-    monkeypatch.setattr(slices, "FIRST", 3)
+    monkeypatch.setattr(slices, "FIRST", 12)
     monkeypatch.setattr(events, "SECONDS", 0.0)
     at, found, said = f"/events?{asked}&since=2025-06-15&until=2025-06-20", [], []
     page = client.get(at).text
