@@ -79,7 +79,7 @@ def url(request, tmp_path):
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize("most", times(3, 60))
+@pytest.mark.parametrize("most", times(2, 60))
 def test_killed_at_any_moment_of_pruning(url, second, most):
     """Killed again and again, it never leaves half an event, and at last it is done."""
     chance = random.Random(11)
@@ -119,13 +119,13 @@ def _finish(url):
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize("most", times(2, 40))
+@pytest.mark.parametrize("most", times(1, 40))
 def test_killed_while_a_loader_is_killed_too(url, second, most):
     """Both at once, each killed at some moment: nothing that is used is missing."""
     chance = random.Random(12)
     made = log(chance, range(TODAY - 3, TODAY + 1), each=60)
     load(url, text_of(made))
-    late = log(chance, range(TODAY - 3, TODAY + 1), each=100 if most > 2 else 60, serial=50_000)
+    late = log(chance, range(TODAY - 3, TODAY + 1), each=100 if most > 1 else 60, serial=50_000)
     load(second, text_of(made, {TODAY - 1, TODAY}))
     load(second, text_of(late, {TODAY - 1, TODAY}), "late")
     lines = text_of(late)

@@ -181,7 +181,7 @@ def spooled(tmp_path):
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize("kills", times(4, 60))
+@pytest.mark.parametrize("kills", times(3, 60))
 def test_killed_at_any_moment(url, tmp_path, kills):
     """Killed again and again, wherever it was: each event that reached the spool is stored once."""
     chance = random.Random(7)

@@ -69,7 +69,7 @@ print("done", flush=True)
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize("most", times(5, 80))
+@pytest.mark.parametrize("most", times(3, 80))
 def test_killed_writers_lose_and_double_nothing(url, tmp_path, most):
     """Writers that are killed at any moment, one after the other, store every event once.
 
