@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DEEPEST: Final = 64
 _END: Final = (1 << 63) - 1
+_LAST: Final = "l.next_at - 1"
+"""The last moment of a life."""
 _EVENT: Final = f"((g.at / 1000) << {SERIAL_BITS}) | g.low"
 # Columns, by the name of the record's field. The path comes first.
 PLACES: Final = {
@@ -79,16 +81,18 @@ def _told(d: Dialect, event: str, field: str) -> str:
     )
 
 
+def with_place(lives: str) -> str:
+    """Give lives with `place`, the event that tells where each was, for `of_life`."""
+    found = place("l.host", "l.pid", _LAST)
+    return f"(SELECT l.*, {found} AS place FROM {lives} l)"  # noqa: S608 - of this module's text
+
+
 def of_life(d: Dialect) -> str:
-    """Give the columns of `processes`; `l`: the life's first sign and when the next one begins."""
-    last = "l.next_at - 1"
-    columns = [
-        f"{_told(d, place('l.host', 'l.pid', last), field)} AS {name}"
-        for name, field in PLACES.items()
-    ]
-    found = place("l.host", "l.pid", last)
+    """Give the columns of `processes`; `l`: a life with when the next one begins, and its place."""
+    found = "l.place"
+    columns = [f"{_told(d, found, field)} AS {name}" for name, field in PLACES.items()]
     columns.append(
-        f"CASE WHEN {own('l.host', 'l.pid', last)} IS NOT NULL THEN 'read'"
+        f"CASE WHEN {own('l.host', 'l.pid', _LAST)} IS NOT NULL THEN 'read'"
         f" WHEN {found} IS NOT NULL THEN 'parent' END AS cgroup_known_by"
     )
     return ", ".join(columns)

@@ -160,6 +160,7 @@ def processes(d: Dialect) -> str:
         for name in ("auid", "uid")
     )
     ids = ", ".join(f"{_of_context(f'c.{name}')} AS {name}" for name in _IDS)
+    lives = f"(SELECT z.*, {_NEXT} AS next_at FROM process_sign z WHERE z.begins IS NOT NULL)"  # noqa: S608 - as above
     return f"""
         SELECT {life_id("l")} AS process_id,
             (SELECT h.name FROM host h WHERE h.id = l.host) AS host, l.pid, l.ppid,
@@ -170,4 +171,4 @@ def processes(d: Dialect) -> str:
             {code} AS exit_code, {signal} AS signal, {exe} AS exe, {argv} AS argv,
             {_execs(d)} AS execs, {ids}, {names},
             {cgroups.of_life(d)}
-        FROM (SELECT z.*, {_NEXT} AS next_at FROM process_sign z WHERE z.begins IS NOT NULL) l"""  # noqa: S608 - as above
+        FROM {cgroups.with_place(lives)} l"""  # noqa: S608 - as above
