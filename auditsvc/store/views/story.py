@@ -32,7 +32,7 @@ from auditsvc.tables.names_of_objects import (
 from auditsvc.tables.verbs import OPERATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from auditsvc.store.views.dialect import Dialect
 
@@ -106,15 +106,17 @@ def verb_of_record(name: str, op: str) -> str:
 
 def _by_operation(d: Dialect, fields: str, op: str, otherwise: str, *, second: bool) -> str:
     """Give an object of a record whose operation says which it is; else what is given."""
-    told = {name: of.second if second else of.object for name, of in BY_OPERATION.items()}
-    ways = "".join(
-        f" WHEN '{name}' THEN"
-        f" coalesce({', '.join(words.known(words.field(d, fields, each)) for each in of)}, NULL)"
-        for name, of in told.items()
-        if of
-    )
-    nothing = ", ".join(f"'{name}'" for name, of in told.items() if not of)
-    return f"CASE {op}{ways} ELSE CASE WHEN {op} IN ({nothing}) THEN NULL ELSE {otherwise} END END"
+    ways = ""
+    for name, of in BY_OPERATION.items():
+        fields_of = of.second if second else of.object
+        found = [words.known(words.field(d, fields, each)) for each in fields_of]
+        ways += f" WHEN '{name}' THEN {_first(found)}"
+    return f"CASE {op}{ways} ELSE {otherwise} END"
+
+
+def _first(values: Sequence[str]) -> str:
+    """Give the first value that is not NULL."""
+    return f"coalesce({', '.join(values)})" if len(values) > 1 else "".join(values) or "NULL"
 
 
 def named(d: Dialect, fields: str, kind: str) -> str:
