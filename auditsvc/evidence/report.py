@@ -76,6 +76,8 @@ def _of_others(settings: Settings, anchors: Sequence[Head]) -> dict[str, list[He
     identity.
     """
     wanted = {each.spool for each in anchors if each.host != settings.host}
+    if not wanted or not Folder(settings.spool_directory).exists:
+        return {}  # where nothing was signed, an identity would be made by asking for it
     wanted.discard(identity(settings.spool_directory))
     if not wanted:
         return {}
