@@ -348,7 +348,7 @@ def first_unloaded(connection: Connection, spool: Path) -> int | None:
     there = segments(spool) if spool.is_dir() else []
     if not there:
         return None
-    place = SpoolPlace(*read_facts(connection, source_name(spool), whole=False).checkpoint)
+    place = SpoolPlace(*read_facts(connection, source_name(spool), with_origins=False).checkpoint)
     for segment in there:
         start = place.position if segment == place.segment else 0
         if segment < place.segment:

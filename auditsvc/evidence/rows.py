@@ -29,7 +29,7 @@ from auditsvc.evidence.row_digest import Sum, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
 from auditsvc.evidence.store_facts import keep_days, pruned_in, read_facts
-from auditsvc.evidence.store_findings import StoreFindings
+from auditsvc.evidence.store_findings import UNREADABLE, StoreFindings
 from auditsvc.evidence.store_itself import (
     altered_objects,
     contradictions,
@@ -144,12 +144,14 @@ class RowCheck:
                 self._run(connection, self.facts, start)
         except AuditsvcError as error:
             self._findings.add(f"the store cannot be verified: {error}")
+        except UNREADABLE as error:  # who can write to the store must not end the check by that
+            self._findings.add_unreadable(error)
         finally:
             self._database.engine.dispose()
 
     def _read_facts(self, connection: Connection) -> StoreFacts:
         """Read them; of spools, pruned days and origins, believe what may be so."""
-        facts = read_facts(connection, self._spool.source, whole=True)
+        facts = read_facts(connection, self._spool.source, with_origins=True)
         spool = self._spool.directory
         judged = other_spools.judge(connection, spool, facts.identity, facts.others)
         facts.sharing = judged.sharing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from auditsvc.store.migrate import current_revision
 from auditsvc.store.origins import OWN
 from auditsvc.store.read.events import second_text
 from auditsvc.store.schema import FACTS
+from auditsvc.store.values import data, whole
 from auditsvc.store.write import archived
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from auditsvc.evidence.compare import Counts
 
 _PERSON: Final = b"auditsvc store"
+_SEGMENT: Final = re.compile("[0-9]{1,18}")
 
 
 @dataclass(slots=True)
@@ -84,8 +87,11 @@ def identity_in(connection: Connection) -> str:
     return hashlib.blake2b(_PERSON, key=key, digest_size=16).hexdigest()
 
 
-def read_facts(connection: Connection, source_name: str, *, whole: bool) -> StoreFacts:
-    """Read them; `whole`: with what it says of the events that came from elsewhere."""
+def read_facts(connection: Connection, source_name: str, *, with_origins: bool) -> StoreFacts:
+    """Read them, as StoreError if they were damaged.
+
+    `with_origins`: with what it says of the events that came from elsewhere.
+    """
     secret = builtin.secret(connection)
     row = connection.execute(
         sql(
@@ -103,17 +109,17 @@ def read_facts(connection: Connection, source_name: str, *, whole: bool) -> Stor
     )
     if row is not None:
         facts.source = row.id
-        if str(row.segment).isdecimal():
-            facts.checkpoint = (int(row.segment), row.position)
-        facts.pending = bytes(row.pending)
+        if _SEGMENT.fullmatch(str(row.segment)):
+            facts.checkpoint = (int(row.segment), whole(row.position, "source.position"))
+        facts.pending = data(row.pending, "source.pending")
         entries = sql("SELECT cause, count FROM ledger_entry WHERE source = :source")
         found = connection.execute(entries, {"source": row.id}).all()
-        facts.ledger = {str(each[0]): int(each[1]) for each in found}
+        facts.ledger = {str(each[0]): whole(each[1], "ledger_entry.count") for each in found}
     facts.others = other_spools.names_in(connection, source_name)
     kept = archived.read(connection)
     facts.archive = [] if kept is None or not kept.n else [kept.n, kept.digest]
     facts.pruned = pruned_in(connection)
-    if whole:
+    if with_origins:
         _read_origins(connection, facts)
     return facts
 
@@ -135,7 +141,7 @@ def pruned_in(connection: Connection) -> dict[int, int]:
     Not the days of which only raw lines went: whose events are gone there, nobody deleted.
     """
     found = connection.execute(sql("SELECT day, events FROM pruned_day WHERE events <> 0"))
-    return {int(each[0]): int(each[1]) for each in found}
+    return {int(each[0]): whole(each[1], "pruned_day.events") for each in found}
 
 
 def bound(facts: StoreFacts) -> dict[str, Any]:
@@ -152,7 +158,14 @@ def bound(facts: StoreFacts) -> dict[str, Any]:
 
 def _read_origins(connection: Connection, facts: StoreFacts) -> None:
     found = connection.execute(sql("SELECT low, high, source FROM origin ORDER BY low")).all()
-    facts.origins = [(low, high, source) for low, high, source in found]
+    facts.origins = [
+        (
+            whole(low, "origin.low"),
+            whole(high, "origin.high"),
+            None if source is None else whole(source, "origin.source"),
+        )
+        for low, high, source in found
+    ]
 
 
 def count_own(connection: Connection, facts: StoreFacts, others: Collection[int]) -> Counts:

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
     from auditsvc.evidence.finding import Report
 
+UNREADABLE: Final = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(MemoryError, RecursionError, TypeError, ValueError),
+)
+"""What reading a value of another kind than the program writes ends with: a text where a number
+was, a number that is no date, a text of which each part was something."""
+_WHY: Final = 200
 NAMED: Final = 20
 """Events, hours and days that are named, at most."""
 
@@ -30,9 +37,17 @@ class StoreFindings:
             self.report.findings.append(Finding(STORE, what))
 
     def add_all(self, found: Iterable[str]) -> None:
-        """Put all of them into it."""
-        for what in found:
-            self.add(what)
+        """Put all of them into it; a value that nobody can read is one."""
+        try:
+            for what in found:
+                self.add(what)
+        except UNREADABLE as error:
+            self.add_unreadable(error)
+
+    def add_unreadable(self, error: Exception) -> None:
+        """Say that a value is none that the program writes, by what made of it fails."""
+        why = (str(error) or "no more is known").splitlines()[0][:_WHY]
+        self.add(f"a value of the store is not what auditsvc writes: {why}")
 
     def add_event(self, event: int, what: str) -> None:
         """Put what is wrong with an event into it."""

@@ -85,7 +85,7 @@ class StoreSide:
         with store.database.begin(alone=False) as connection:
             if head and head != self._had:
                 _keep(connection, self._spool, parse_head(head))
-            read = read_facts(connection, self._source, whole=False)
+            read = read_facts(connection, self._source, with_origins=False)
             is_noted = (read.identity, read.others) == (self._begun, self._others)
             hosts = {} if is_noted else signed_hosts(connection, read.others)
             unknown = [] if is_noted else origin_ranges.unknown_in(connection)

@@ -7,6 +7,7 @@ again if the store was last opened by a program with other ones.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from functools import cache
 from hashlib import blake2b
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import inspect
 
 from auditsvc.store import schema, views, words
+from auditsvc.store.values import unreadable
 from auditsvc.tables import names
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from auditsvc.store.database import Database
 
 _SECRET_BYTES: Final = 32
+_SECRET: Final = re.compile(f"[0-9a-f]{{{2 * _SECRET_BYTES}}}")
 _DIGEST: Final = "content"
 
 
@@ -65,11 +68,13 @@ def _digest(dialect: str) -> str:
 
 
 def secret(connection: Connection) -> bytes:
-    """Give the key of this store's hashes, which is made once."""
+    """Give the key of this store's hashes, which is made once; StoreError if it was changed."""
     value = _info(connection, "secret")
     if value is None:
         value = secrets.token_hex(_SECRET_BYTES)
         _set_info(connection, "secret", value)
+    if not _SECRET.fullmatch(value):
+        raise unreadable("store_info.value of secret", len(value) * "*")  # it is for no log
     return bytes.fromhex(value)
 
 

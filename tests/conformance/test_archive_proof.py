@@ -29,7 +29,7 @@ def proved(tmp_path):
     load(settings.store, text_of(log(days.chance(9), range(TODAY - 4, TODAY + 1), each=3)))
     archive(settings)
     with open_store(settings.store, create=False) as store, reading(store.database) as connection:
-        facts = bound(read_facts(connection, "x", whole=False))
+        facts = bound(read_facts(connection, "x", with_origins=False))
     signing = Run(settings.spool_directory)
     signing.notary.store = lambda: facts
     signing.put(1)

@@ -338,8 +338,11 @@ def _sockaddrs(connection: Connection, events: dict[int, Event], ids: str, known
 
 @lru_cache(64)
 def second_text(second: int) -> str:
-    """Give a second since 1970 as the views show it."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """Give a second since 1970 as the views show it; of no date, the second itself."""
+    try:
+        return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, OSError, ValueError):
+        return f"second {second}"
 
 
 # Without what the views look up beside: of a process, its parent and names.

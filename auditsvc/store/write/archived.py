@@ -18,12 +18,14 @@ from sqlalchemy import delete, func, insert, select, update
 from auditsvc.store import arrivals
 from auditsvc.store.partitions import day_of
 from auditsvc.store.schema import arrival, consumer, store_info
+from auditsvc.store.values import unreadable
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 NAME: Final = "archive"
 """Of the reader, and of the state."""
+_WHAT: Final = f"store_info.value of {NAME}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,20 @@ class Archived:
 
 
 def read(connection: Connection) -> Archived | None:
-    """Give the state; None if the store has no archive."""
+    """Give the state; None if the store has no archive. StoreError if it was changed."""
     found = connection.scalar(select(store_info.c.value).where(store_info.c.name == NAME))
-    return None if found is None else Archived(**json.loads(found))
+    if found is None:
+        return None
+    try:
+        state = Archived(**json.loads(found))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise unreadable(_WHAT, found) from error
+    numbers, texts = (state.through, state.seq, state.n), (state.digest, state.place)
+    if not all(type(each) is int for each in numbers) or not all(
+        isinstance(each, str) for each in texts
+    ):
+        raise unreadable(_WHAT, found)
+    return state
 
 
 def begin(connection: Connection, place: str) -> Archived:
