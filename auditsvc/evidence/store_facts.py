@@ -18,7 +18,6 @@ from auditsvc.evidence.id_ranges import IdRanges
 from auditsvc.store import builtin
 from auditsvc.store.migrate import current_revision
 from auditsvc.store.origins import OWN
-from auditsvc.store.read.events import second_text
 from auditsvc.store.schema import FACTS
 from auditsvc.store.values import data, whole
 from auditsvc.store.write import archived
@@ -185,31 +184,3 @@ def count_own(connection: Connection, facts: StoreFacts, others: Collection[int]
             for number, count in connection.execute(inside, {"low": low, "high": high}):
                 counts[table.name, number] -= count
     return counts
-
-
-def wrong_hours(connection: Connection) -> list[str]:
-    """Name hours whose calls are not those that `activity` counts."""
-    counted: Counter[tuple[int, int, int]] = Counter()
-    for sign, statement in _ACTIVITY:
-        for hour, number, success, calls in connection.execute(sql(statement)):
-            counted[hour, number, success] += sign * int(calls)
-    hours = {hour for (hour, _, _), difference in counted.items() if difference}
-    hours |= {hour for hour, _ in connection.execute(sql(_BY_CONTEXT))}
-    return [second_text(hour * 3600) for hour in sorted(hours)]
-
-
-_BY_CONTEXT: Final = (
-    "SELECT hour, sum(calls) FROM (SELECT hour, calls FROM context_row"  # noqa: S608 - ours
-    " UNION ALL SELECT hour, calls FROM activity_part UNION ALL SELECT"
-    f" (id >> {SERIAL_BITS}) / 3600, -count(*) FROM syscall GROUP BY 1) c"
-    " GROUP BY hour HAVING sum(calls) <> 0"
-)
-_CALLS: Final = (
-    f"SELECT (id >> {SERIAL_BITS}) / 3600, nr, coalesce(success, -1), count(*)"  # noqa: S608 - ours
-    " FROM syscall GROUP BY 1, 2, 3"
-)
-_ACTIVITY: Final = (
-    (1, "SELECT hour, nr, success, sum(calls) FROM activity_row GROUP BY 1, 2, 3"),
-    (1, "SELECT hour, nr, success, sum(calls) FROM activity_part GROUP BY 1, 2, 3"),
-    (-1, _CALLS),
-)

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY
 from auditsvc.evidence.derived_rows import wrong_signs, wrong_told
-from auditsvc.evidence.store_facts import wrong_hours
 from auditsvc.evidence.store_findings import NAMED
-from auditsvc.store import builtin, file_counts
+from auditsvc.store import activity, builtin, file_counts
 from auditsvc.store.databases import open_database
 from auditsvc.store.read.events import second_text
 
@@ -66,8 +65,8 @@ def _strangers(database: Database, url: str, connection: Connection) -> list[str
 
 def contradictions(connection: Connection, facts: StoreFacts) -> Iterator[str]:
     """Say what was counted or derived from stored events and does not follow from them."""
-    for hour in wrong_hours(connection)[:NAMED]:
-        yield f"calls are counted wrong in the hour from {hour} UTC"
+    for hour in activity.wrong_hours(connection)[:NAMED]:
+        yield f"calls are counted wrong in the hour from {second_text(hour * 3600)} UTC"
     # Of days that went, and of one that is just going, some rows go before others.
     since = (max(facts.pruned, default=-1) + 1) * DAY * 1000
     yield from wrong_signs(connection, since)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import exc
+from sqlalchemy import exc, text
 
 from auditsvc.decode.batch import MAX_ERRNO
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store.partitions import HIGHEST
 from auditsvc.store.schema import activity_part, activity_row
 
 if TYPE_CHECKING:
@@ -32,6 +33,14 @@ _CALL: Final = (
 """What a call `s` is counted by."""
 
 
+_OF_ROW: Final = (
+    "p.hour, c.host, coalesce(c.exe, 0) AS exe, coalesce(c.comm, 0) AS comm,"
+    " coalesce(c.auid, -1) AS auid, coalesce(c.uid, -1) AS uid, coalesce(c.key, 0) AS key,"
+    " c.arch, p.nr, p.success, p.errno"
+)
+"""What a row has, of a part `p` and its context `c`."""
+
+
 def counted(condition: str = "") -> str:
     """Give the SELECT of the parts as rows; `condition` is on those of `activity_part`."""
     where = f" WHERE {condition}" if condition else ""
@@ -46,9 +55,7 @@ def counted_calls(condition: str) -> str:
 def _counted(source: str) -> str:
     """Give the SELECT of rows; by context first: its columns and their order cost."""
     return (
-        "SELECT p.hour, c.host, coalesce(c.exe, 0) AS exe, coalesce(c.comm, 0) AS comm,"  # noqa: S608 - of this module's text, and our callers'
-        " coalesce(c.auid, -1) AS auid, coalesce(c.uid, -1) AS uid, coalesce(c.key, 0) AS key,"
-        " c.arch, p.nr, p.success, p.errno, CAST(sum(p.calls) AS bigint) AS calls"
+        f"SELECT {_OF_ROW}, CAST(sum(p.calls) AS bigint) AS calls"  # noqa: S608 - of this module's text, and our callers'
         " FROM (SELECT hour, context, nr, success, errno, sum(calls) AS calls"
         f" FROM {source} GROUP BY 1, 2, 3, 4, 5) p"
         f" JOIN context c ON c.id = p.context GROUP BY {_PLACES}"
@@ -113,6 +120,55 @@ def tidy(database: Database) -> None:
             alone.exec_driver_sql(f"VACUUM (SKIP_LOCKED) {_SETTLED}")
     except exc.DBAPIError as error:
         raise database.explain(error) from error
+
+
+def wrong_hours(connection: Connection) -> list[int]:
+    """Give the hours of which the counts are not those of the calls, by all that they are by.
+
+    A day at a time, so that what is sorted is bounded.
+    """
+    found = []
+    for (day,) in connection.exec_driver_sql(_DAYS).all():
+        first = int(day) * _HOURS
+        if not 0 <= first < (HIGHEST >> SERIAL_BITS) // 3600:  # no call has such an hour
+            found.append(first)
+            continue
+        hours = {"first": first, "last": first + _HOURS - 1}
+        low = (first * 3600) << SERIAL_BITS
+        ids = {"low": low, "high": low + ((_HOURS * 3600) << SERIAL_BITS) - 1}
+        found += [int(hour) for (hour,) in connection.execute(text(_WRONG), hours | ids)]
+    return sorted(found)
+
+
+_HOURS: Final = 24
+_DAY: Final = (3600 * _HOURS) << SERIAL_BITS
+_COUNTS: Final = " UNION ".join(
+    f"SELECT hour / {_HOURS} FROM {table}"  # noqa: S608 - as above
+    for table in ("activity_part", "activity_row", "context_row")
+)
+_DAYS: Final = (
+    "WITH RECURSIVE first (id) AS (SELECT min(id) FROM syscall UNION ALL SELECT"  # noqa: S608 - as above
+    f" (SELECT min(s.id) FROM syscall s WHERE s.id >= (first.id / {_DAY} + 1) * {_DAY})"
+    f" FROM first WHERE id IS NOT NULL) SELECT id / {_DAY} FROM first WHERE id IS NOT NULL"
+    f" UNION {_COUNTS}"
+)
+"""Days of which there are calls or counts."""
+_OF_DAY: Final = "hour BETWEEN :first AND :last"
+_REST: Final = (
+    f"SELECT {_PART} FROM activity_part WHERE {_OF_DAY} UNION ALL"  # noqa: S608 - as above
+    f" SELECT hour, context, nr, success, errno, -count(*) FROM (SELECT {_CALL} FROM syscall s"
+    " WHERE s.id BETWEEN :low AND :high) s GROUP BY 1, 2, 3, 4, 5"
+)
+"""What is in parts, less all calls: the rows have the rest."""
+_WRONG: Final = (
+    f"WITH rest AS MATERIALIZED ({_REST}) SELECT hour FROM ("  # noqa: S608 - as above
+    f"SELECT {KEY}, calls FROM activity_row WHERE {_OF_DAY} UNION ALL"
+    f" SELECT {_OF_ROW}, p.calls FROM rest p JOIN context c ON c.id = p.context"
+    f") r GROUP BY {KEY} HAVING sum(calls) <> 0 UNION SELECT hour FROM ("
+    f"SELECT hour, context, calls FROM context_row WHERE {_OF_DAY}"
+    " UNION ALL SELECT hour, context, calls FROM rest"
+    ") c GROUP BY hour, context HAVING sum(calls) <> 0"
+)
 
 
 def take_away(calls: str) -> str:

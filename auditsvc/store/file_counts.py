@@ -42,6 +42,7 @@ MOST: Final = 500_000
 
 _DAY: Final = f"(p.event >> {SERIAL_BITS}) / {DAY}"
 _COLUMNS: Final = "day, file, uses, first"
+_NONE: Final = "CAST(NULL AS bigint)"
 _JOIN: Final = (
     "ON CONFLICT (day, file) DO UPDATE SET uses = file_row.uses + excluded.uses,"
     " first = CASE WHEN excluded.first < file_row.first THEN excluded.first"
@@ -150,13 +151,24 @@ def drop_day(connection: Connection, day: int) -> None:
 
 
 def wrong_days(connection: Connection) -> list[int]:
-    """Give the days of which not as many uses are counted as there are."""
+    """Give the days of which not as many uses of a file are counted as there are, or first ones.
+
+    Where uses were taken away, a first one may be before all that are left.
+    """
     is_sqlite = connection.dialect.name == "sqlite"
     counted = f"WHERE p.settled IS NOT NULL AND p.settled <= {LAST}" if is_sqlite else ""
+    united = (
+        f"SELECT {_COLUMNS}, {_NONE} AS found FROM file_row"  # noqa: S608 - ours
+        f" UNION ALL SELECT day, file, uses, CASE WHEN uses > 0 THEN first END, {_NONE}"
+        " FROM file_part"
+        f" UNION ALL SELECT {_DAY}, p.file, -count(*), {_NONE}, min(p.event) FROM path p {counted}"
+        " GROUP BY 1, 2"
+    )
     found = connection.exec_driver_sql(
-        "SELECT day FROM (SELECT day, uses FROM file_row UNION ALL SELECT day, uses FROM file_part"  # noqa: S608 - ours
-        f" UNION ALL SELECT {_DAY}, -count(*) FROM path p {counted} GROUP BY 1) u"
-        " GROUP BY day HAVING sum(uses) <> 0 ORDER BY day"
+        "SELECT DISTINCT day FROM (SELECT day, sum(uses) AS more, min(first) AS first,"  # noqa: S608 - ours
+        f" min(found) AS found FROM ({united}) u GROUP BY day, file) f WHERE more <> 0"
+        " OR first > found OR first < found AND day NOT IN (SELECT day FROM file_taken)"
+        " ORDER BY day"
     )
     return [int(row[0]) for row in found]
 

@@ -14,7 +14,7 @@ from auditsvc.report import summaries
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.reader import open_reader
-from auditsvc.store import file_counts, open_store, sqlite_insert
+from auditsvc.store import activity, file_counts, open_store, sqlite_insert
 from auditsvc.store.databases import parse_url
 from auditsvc.store.partitions import DAY
 from auditsvc.store.write import settle
@@ -48,6 +48,7 @@ def _event(serial, *, more=False):
 def _wrong(url, change=None):
     """Give the days that are told as counted wrong, after a change that is taken back."""
     with open_store(url) as store, store.database.engine.connect() as connection:
+        assert activity.wrong_hours(connection) == []
         if change:
             connection.exec_driver_sql(change)
         found = file_counts.wrong_days(connection)
@@ -102,12 +103,12 @@ def test_whatever_comes_and_goes(url, seed):
                 for _ in range(chance.choice((1, 30))):
                     store.settle(all_of_it=True)
         assert differs(url) == []
+        assert _wrong(url) == []
         uses, days, none = _numbers(url)
         assert none == 0
         counted, taken = max(counted, uses), max(taken, days)
     assert counted
     assert taken
-    assert _wrong(url) == []
     if _numbers(url)[0]:
         change = "UPDATE file_row SET uses = uses + 1"
         assert _wrong(url, f"{change} WHERE day = (SELECT max(day) FROM file_row)")
