@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from auditsvc.evidence.finding import Report
 
 UNREADABLE: Final = (
-    *(ArithmeticError, AssertionError, AttributeError, LookupError),
-    *(MemoryError, RecursionError, TypeError, ValueError),
+    *(ArithmeticError, AttributeError, LookupError),
+    *(RecursionError, TypeError, ValueError),
 )
 """What reading a value of another kind than the program writes ends with: a text where a number
 was, a number that is no date, a text of which each part was something."""
