@@ -258,7 +258,9 @@ def test_max_bytes_drops_the_oldest_partitions(url):
         load(url, bulky(day, 1500), str(day))
     with open_store(url) as store:
         whole = space_of(store.database).used
-        limited = RetentionSettings(max_bytes=whole * 3 // 4)
+        # Two of five days leave three quarters, as little is in other tables. What is used is
+        # estimated, and differs by some hundred bytes a moment later: the limit is not just there.
+        limited = RetentionSettings(max_bytes=whole * 77 // 100)
         due = list_due(url, limited, days.NOW)
         job = prune(store.database, max_bytes=limited.max_bytes)
         assert [each.day for each in due] == [date_of(day) for day in job.events]
