@@ -1,4 +1,4 @@
-"""Our reports beside those of aureport 3.0.9, on the same log.
+"""Our reports beside those of aureport (3.0.9, and 4.0.2 by `make test-peers`), on the same log.
 
 What aureport reads rightly must be the same here: every list, every sum, every total, in the same
 order, on both databases. What it reads wrongly has a name in DEFECTS and a log that shows it; the
